@@ -1,0 +1,45 @@
+"""Where what can be computed again is kept, and how files are written so that nobody reads half of one."""
+
+from __future__ import annotations
+
+import os
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+
+def cache_root() -> Path:
+    """The folder of the caches, which is not created here.
+
+    It is ``$SER_ZOO_CACHE``, else ``$XDG_CACHE_HOME/ser_zoo``, else ``~/.cache/ser_zoo``.
+    """
+    if chosen := os.environ.get("SER_ZOO_CACHE"):
+        return Path(chosen).expanduser()
+    # The XDG specification says that an empty or relative value is to be ignored.
+    xdg = Path(os.environ.get("XDG_CACHE_HOME", ""))
+    return (xdg if xdg.is_absolute() else Path.home() / ".cache") / "ser_zoo"
+
+
+@contextmanager
+def atomic_path(target: Path) -> Iterator[Path]:
+    """A temporary path beside ``target`` that takes its name when the block ends well.
+
+    Readers see the old file or the whole new one, never a part; of two writers the later one wins. A writer
+    that is killed leaves only a ``.*.tmp`` file. There is no fsync: after a power cut the file may be
+    damaged.
+
+    Args:
+        target: the file to write; its folder is created.
+
+    Yields:
+        Where to write: same folder, same suffix (some writers choose the format by it).
+    """
+    target = Path(target)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    temporary = target.with_name(f".{target.stem}.{uuid.uuid4().hex[:12]}.tmp{target.suffix}")
+    try:
+        yield temporary
+        temporary.replace(target)
+    finally:
+        temporary.unlink(missing_ok=True)
