@@ -1,0 +1,90 @@
+"""Recordings on disk -> mono float32 at one sample rate, and the hash that tells identical audio."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import soundfile
+import torch
+from torchaudio.transforms import Resample
+
+from ser_zoo.errors import AudioError
+
+Waveform = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Preparation:
+    """What is done to every utterance before a model sees it, in training and in prediction alike.
+
+    Attributes:
+        sample_rate: Hz.
+        min_seconds: shorter utterances are repeated until they are at least this long; 0 leaves them.
+        max_seconds: what lies beyond is cut off.
+    """
+
+    sample_rate: int = 16_000
+    min_seconds: float = 0.0
+    max_seconds: float = 30.0
+
+    def __call__(self, waveform: Waveform, rate: int) -> Waveform:
+        """Prepare one utterance: (T,) at ``rate`` Hz -> (T',) at ``sample_rate`` Hz, T' >= 1."""
+        resampled = resample(waveform, rate, self.sample_rate)[: max(1, round(self.max_seconds * self.sample_rate))]
+        shortest = round(self.min_seconds * self.sample_rate)
+        if len(resampled) < shortest:
+            resampled = np.tile(resampled, -(-shortest // len(resampled)))
+        return resampled
+
+
+def read_audio(path: Path, start: float = 0.0, end: float | None = None) -> tuple[Waveform, int]:
+    """Decode a recording, or the stretch from ``start`` to ``end`` seconds of it, to mono.
+
+    The format is told by the content, not by the suffix (some corpora have AIFF inside ``.wav``). Channels are averaged.
+
+    Returns:
+        (T,) float32 in [-1, 1] and the sample rate in Hz.
+
+    Raises:
+        AudioError: the file is missing, damaged, in no known format, empty, or holds values that are not finite.
+    """
+    try:
+        with soundfile.SoundFile(path) as file:
+            rate = int(file.samplerate)
+            file.seek(min(round(start * rate), file.frames))
+            frames = -1 if end is None else max(0, round(end * rate) - file.tell())
+            samples = file.read(frames, dtype="float32", always_2d=True)
+    except (OSError, soundfile.SoundFileError) as error:
+        reason = "the file does not exist" if not path.exists() else str(error).rstrip(".")
+        raise AudioError(
+            f"Cannot read {path}: {reason}. Expected a wav, flac, ogg, mp3 or aiff recording. "
+            "Restore the file, or leave it out with --data.on_bad_audio skip."
+        ) from error
+    waveform: Waveform = samples.mean(axis=1, dtype=np.float32) if samples.shape[1] > 1 else samples[:, 0]
+    if len(waveform) == 0 or not np.isfinite(waveform).all():
+        fault = "it holds no samples" if len(waveform) == 0 else "it holds values that are not finite"
+        raise AudioError(f"Cannot use {path}: {fault}. Restore the file, or leave it out with --data.on_bad_audio skip.")
+    return np.ascontiguousarray(waveform), rate
+
+
+def resample(waveform: Waveform, rate: int, target: int) -> Waveform:
+    """Resample (T,) from ``rate`` to ``target`` Hz by windowed-sinc interpolation (torchaudio's defaults)."""
+    if rate == target:
+        return waveform
+    resampled: Waveform = _resampler(rate, target)(torch.from_numpy(waveform)).numpy()
+    return resampled
+
+
+@lru_cache(maxsize=16)
+def _resampler(rate: int, target: int) -> Resample:
+    # The module keeps the interpolation kernel, which costs more to make than to apply.
+    return Resample(rate, target)
+
+
+def content_hash(waveform: Waveform) -> str:
+    """16 hex digits that are equal for equal samples, whatever the file is called and however it is coded."""
+    return hashlib.blake2b(waveform.tobytes(), digest_size=8).hexdigest()

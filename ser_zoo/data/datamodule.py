@@ -1,0 +1,274 @@
+"""The one LightningDataModule: any corpus, any protocol, any model."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from typing import Literal
+
+import lightning as L
+import numpy as np
+import torch
+from torch.utils.data import DataLoader, Dataset
+
+from ser_zoo.corpora import Utterance, create_corpus
+from ser_zoo.data.audio import Preparation, Waveform
+from ser_zoo.data.augment import Augmentation, add_noise, raise_pitch, variants
+from ser_zoo.data.batch import Batch
+from ser_zoo.data.sampler import BucketSampler
+from ser_zoo.data.waveforms import Waveforms, load_waveforms
+from ser_zoo.errors import ProtocolError
+from ser_zoo.protocols import Split, check_split, find_protocol
+
+
+class SERDataModule(L.LightningDataModule):
+    """Speech emotion utterances of one corpus, split by one fold of one protocol.
+
+    Args:
+        corpus: name as ``ser-zoo corpora`` lists it.
+        root: folder of the official release. Default: $SER_ZOO_DATA/<corpus>, else data/<corpus>.
+        protocol: name of the protocol; default: the corpus's honest one.
+        fold: number of the fold, from 1.
+        batch_size: utterances per batch and process.
+        sample_rate: Hz that all recordings are resampled to.
+        min_seconds: shorter utterances are repeated until they are this long.
+        max_seconds: what lies beyond is cut off.
+        crop_seconds: in training, take a random stretch of this length from longer utterances; default: all of it.
+        augment: in training, add every utterance once more per subset of these (noise, pitch).
+        num_workers: processes that make batches. 0 is fastest while the waveforms are in memory.
+        cache: keep decoded waveforms in memory or on disk (in $SER_ZOO_CACHE, else ~/.cache/ser_zoo).
+        cache_gib: bound of that cache in GiB.
+        on_bad_audio: stop at a recording that cannot be decoded, or skip it and list it in the result row.
+        seed: of order, crops and noise; default: that of seed_everything, else 0.
+    """
+
+    def __init__(
+        self,
+        corpus: str,
+        root: str | None = None,
+        protocol: str | None = None,
+        fold: int = 1,
+        batch_size: int = 16,
+        sample_rate: int = 16_000,
+        min_seconds: float = 0.0,
+        max_seconds: float = 30.0,
+        crop_seconds: float | None = None,
+        augment: Sequence[Augmentation] = (),
+        num_workers: int = 0,
+        cache: Literal["memory", "disk"] = "memory",
+        cache_gib: float = 8.0,
+        on_bad_audio: Literal["error", "skip"] = "error",
+        seed: int | None = None,
+    ) -> None:
+        super().__init__()
+        self.save_hyperparameters()
+        self.corpus = create_corpus(corpus, root)
+        self.protocol = find_protocol(corpus, protocol)
+        if not 1 <= fold <= self.protocol.folds:
+            raise ProtocolError(
+                f"Protocol {self.protocol.name} of {corpus} has folds 1 to {self.protocol.folds}; fold {fold} was asked for."
+            )
+        self.fold = fold
+        self.batch_size = batch_size
+        self.preparation = Preparation(sample_rate, min_seconds, max_seconds)
+        self.crop_seconds = crop_seconds
+        self.augment = tuple(augment)
+        self.num_workers = num_workers
+        self.cache = cache
+        self.cache_gib = cache_gib
+        self.on_bad_audio = on_bad_audio
+        self.seed = seed if seed is not None else int(os.environ.get("PL_GLOBAL_SEED", "0"))
+        self._utterances: list[Utterance] | None = None
+        self._waveforms: Waveforms | None = None
+        self._pitched: dict[str, Waveform] = {}
+        self._split: Split | None = None
+
+    @property
+    def utterances(self) -> list[Utterance]:
+        """All utterances of the release that is there; read from file names, no recording is opened."""
+        if self._utterances is None:
+            self.prepare_data()
+            self._utterances = self.corpus.utterances()
+        return self._utterances
+
+    @property
+    def labels(self) -> list[str]:
+        """Names of the classes that have utterances, in the order of the model's outputs."""
+        present = {utterance.label for utterance in self.utterances}
+        return [label for label in self.corpus.labels if label in present]
+
+    @property
+    def waveforms(self) -> Waveforms:
+        """Prepared waveforms by utterance id; the first use decodes them."""
+        if self._waveforms is None:
+            self._waveforms = load_waveforms(
+                self.utterances, self.preparation, self.cache, self.cache_gib, self.on_bad_audio == "skip"
+            )
+        return self._waveforms
+
+    @property
+    def split(self) -> Split:
+        """The sides of this fold, without recordings that were skipped; the first use checks it for leaks."""
+        if self._split is None:
+            usable = [utterance for utterance in self.utterances if utterance.id in self.waveforms]
+            split = self.protocol.split(self.fold, usable)
+            check_split(split, self.protocol, self.waveforms.content)
+            self._split = split
+        return self._split
+
+    def for_fold(self, fold: int) -> SERDataModule:
+        """The same data under another fold; what is decoded already is shared, not read again."""
+        other = SERDataModule(**{**self.hparams, "fold": fold})
+        other._utterances, other._waveforms, other._pitched = self._utterances, self._waveforms, self._pitched
+        return other
+
+    def identity(self) -> dict[str, object]:
+        """What a checkpoint must remember to be tested on the same data: plain values, no path."""
+        return {
+            "corpus": self.corpus.name,
+            "protocol": self.protocol.name,
+            "protocol_version": self.protocol.version,
+            "protocol_hash": self.protocol.hash,
+            "world": self.protocol.world,
+            "fold": self.fold,
+            "labels": self.labels,
+        }
+
+    def class_counts(self) -> list[int]:
+        """Training utterances per label, in the order of ``labels``."""
+        labels = [utterance.label for utterance in self.split.train]
+        return [labels.count(label) for label in self.labels]
+
+    def prepare_data(self) -> None:
+        """Make the corpus if it is one that can be made (demo)."""
+        self.corpus.prepare()
+
+    def setup(self, stage: str | None = None) -> None:
+        """Decode what is not decoded yet, and prove that the split does not leak.
+
+        Raises:
+            CorpusError: the release is not where it should be.
+            AudioError: a recording cannot be decoded.
+            ProtocolError: the fold cannot be made of what is there.
+            LeakError: something stands on two sides.
+        """
+        _ = self.split
+
+    def train_dataloader(self) -> DataLoader[Batch]:
+        """Shuffled batches of the training speakers, with crops and augmentation."""
+        return self._loader(self.split.train, training=True)
+
+    def val_dataloader(self) -> DataLoader[Batch]:
+        """The validation speakers."""
+        return self._loader(self.split.validation)
+
+    def test_dataloader(self) -> DataLoader[Batch]:
+        """The test speakers."""
+        return self._loader(self.split.test)
+
+    def predict_dataloader(self) -> DataLoader[Batch]:
+        """The test speakers."""
+        return self._loader(self.split.test)
+
+    def statistics_dataloader(self) -> DataLoader[Batch]:
+        """The training speakers with augmentation, once and all of them in every process: for statistics of features."""
+        return self._loader(self.split.train, training=True, shared=True)
+
+    def _loader(self, utterances: list[Utterance], training: bool = False, shared: bool = False) -> DataLoader[Batch]:
+        dataset = UtteranceDataset(
+            utterances,
+            self.labels,
+            self.waveforms,
+            crop=round(self.crop_seconds * self.preparation.sample_rate) if training and self.crop_seconds else None,
+            augment=self.augment if training else (),
+            pitched=self._raised(utterances) if training and "pitch" in self.augment else {},
+            seed=self.seed,
+        )
+        alone = {"num_replicas": 1, "rank": 0} if shared else {}
+        sampler = BucketSampler(dataset.lengths, self.batch_size, shuffle=training and not shared, seed=self.seed, **alone)
+        # The sampler gives whole batches, so the loader must not batch again.
+        return DataLoader(
+            dataset,
+            batch_size=None,
+            sampler=sampler,
+            num_workers=self.num_workers,
+            persistent_workers=self.num_workers > 0,
+            pin_memory=torch.cuda.is_available(),
+        )
+
+    def _raised(self, utterances: list[Utterance]) -> dict[str, Waveform]:
+        # Two semitones up is the same in every epoch and fold, and costs far more than a training step.
+        for utterance in utterances:
+            if utterance.id not in self._pitched:
+                waveform = self.waveforms[utterance.id]
+                self._pitched[utterance.id] = raise_pitch(waveform, self.preparation.sample_rate)
+        return self._pitched
+
+
+class UtteranceDataset(Dataset[Batch]):
+    """Rows of a side; ``dataset[epoch, rows]`` is a whole Batch.
+
+    Args:
+        utterances: of the side.
+        labels: class names in the order of the outputs.
+        waveforms: id -> (T,) prepared waveform.
+        crop: random stretch of this many samples; None takes all.
+        augment: each utterance has one row per subset of these.
+        pitched: id -> (T,) the utterance with raised pitch, where ``augment`` has pitch.
+        seed: of crops and noise, which are the same for the same seed, epoch and row.
+    """
+
+    def __init__(
+        self,
+        utterances: Sequence[Utterance],
+        labels: Sequence[str],
+        waveforms: Mapping[str, Waveform],
+        crop: int | None = None,
+        augment: Sequence[Augmentation] = (),
+        pitched: Mapping[str, Waveform] | None = None,
+        seed: int = 0,
+    ) -> None:
+        self.rows = [(utterance, variant) for utterance in utterances for variant in variants(augment)]
+        self.index = {label: number for number, label in enumerate(labels)}
+        self.waveforms = waveforms
+        self.crop = crop
+        self.whole = crop is None and not augment
+        self.pitched = pitched or {}
+        self.seed = seed
+        full = [len(waveforms[utterance.id]) for utterance, _ in self.rows]
+        self.lengths = [min(length, crop) if crop else length for length in full]
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, key: tuple[int, list[int]]) -> Batch:
+        epoch, rows = key
+        waveforms = [self._waveform(epoch, row) for row in rows]
+        utterances = [self.rows[row][0] for row in rows]
+        return collate(
+            waveforms,
+            [utterance.id for utterance in utterances],
+            [self.index[utterance.label] for utterance in utterances],
+            self.whole,
+        )
+
+    def _waveform(self, epoch: int, row: int) -> Waveform:
+        utterance, variant = self.rows[row]
+        waveform = (self.pitched if "pitch" in variant else self.waveforms)[utterance.id]
+        generator = np.random.default_rng((self.seed, epoch, row))
+        if self.crop and len(waveform) > self.crop:
+            start = int(generator.integers(len(waveform) - self.crop + 1))
+            waveform = waveform[start : start + self.crop]
+        return add_noise(waveform, generator) if "noise" in variant else waveform
+
+
+def collate(
+    waveforms: Sequence[Waveform], ids: Sequence[str], labels: Sequence[int] | None = None, whole: bool = True
+) -> Batch:
+    """Pad B waveforms (T_b,) to a Batch; without labels they are -1."""
+    lengths = torch.tensor([len(waveform) for waveform in waveforms])
+    padded = torch.zeros(len(waveforms), int(lengths.max()))
+    for row, waveform in zip(padded, waveforms, strict=True):
+        row[: len(waveform)] = torch.tensor(waveform)  # copies: a memory-mapped waveform is read only
+    known = torch.tensor(labels) if labels is not None else torch.full((len(waveforms),), -1)
+    return Batch(padded, lengths, known, list(ids), whole)

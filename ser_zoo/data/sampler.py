@@ -1,0 +1,70 @@
+"""Batches of utterances of similar length, in an order that a seed fixes, over any number of processes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import torch.distributed
+from torch.utils.data import DistributedSampler
+
+BUCKET = 32  # batches that are sorted by length together; larger means less padding and less variety
+
+
+class BucketSampler(DistributedSampler[tuple[int, list[int]]]):
+    """Yields ``(epoch, rows)`` per batch, for a dataset that makes the whole batch.
+
+    A ``DistributedSampler``, because Lightning leaves those alone and tells them the epoch. It differs from torch's in
+    evaluation: no row is repeated to make the processes' shares equal, so that nothing is counted twice.
+
+    Args:
+        lengths: of each row in samples.
+        batch_size: rows per batch; the last one may be smaller.
+        shuffle: new order each epoch; otherwise longest first, always the same.
+        seed: of the order; epoch e of seed s is the same in every run.
+        num_replicas: processes; None asks torch.distributed.
+        rank: of this process; None asks torch.distributed.
+    """
+
+    def __init__(
+        self,
+        lengths: Sequence[int],
+        batch_size: int,
+        shuffle: bool,
+        seed: int = 0,
+        num_replicas: int | None = None,
+        rank: int | None = None,
+    ) -> None:
+        distributed = torch.distributed.is_available() and torch.distributed.is_initialized()
+        self.lengths = np.asarray(lengths)
+        self.batch_size = batch_size
+        self.shuffle = shuffle
+        self.seed = seed
+        self.epoch = 0
+        self.num_replicas = num_replicas or (torch.distributed.get_world_size() if distributed else 1)
+        self.rank = rank if rank is not None else (torch.distributed.get_rank() if distributed else 0)
+
+    def __iter__(self) -> Iterator[tuple[int, list[int]]]:
+        batches = self._shuffled() if self.shuffle else self._cut(np.argsort(-self.lengths, kind="stable"))
+        for batch in batches[self.rank :: self.num_replicas]:
+            yield self.epoch, batch
+
+    def __len__(self) -> int:
+        batches = -(-len(self.lengths) // self.batch_size)
+        if self.shuffle:  # every process makes the same number of steps, or gradient exchange would hang
+            return -(-batches // self.num_replicas)
+        return len(range(self.rank, batches, self.num_replicas))
+
+    def _shuffled(self) -> list[list[int]]:
+        generator = np.random.default_rng((self.seed, self.epoch))
+        order = generator.permutation(len(self.lengths))
+        span = self.batch_size * BUCKET
+        buckets = [order[start : start + span] for start in range(0, len(order), span)]
+        # Only the very last batch may be short: buckets are whole multiples of the batch size.
+        batches = [batch for bucket in buckets for batch in self._cut(bucket[np.argsort(self.lengths[bucket], kind="stable")])]
+        batches = [batches[index] for index in generator.permutation(len(batches))]
+        surplus = -len(batches) % self.num_replicas
+        return batches + [batches[index % len(batches)] for index in range(surplus)]
+
+    def _cut(self, order: np.ndarray[tuple[int], np.dtype[np.int64]]) -> list[list[int]]:
+        return [order[start : start + self.batch_size].tolist() for start in range(0, len(order), self.batch_size)]
