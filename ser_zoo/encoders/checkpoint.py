@@ -1,0 +1,213 @@
+"""Finding and loading a pre-trained checkpoint from a folder or the Hugging Face hub, or saying why not."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import torch
+
+from ser_zoo.errors import EncoderError
+
+if TYPE_CHECKING:
+    from torch import nn
+
+FILES = [
+    "config.json",
+    "preprocessor_config.json",
+    "processor_config.json",
+    "model.safetensors",
+    "model.safetensors.index.json",
+    "model-*.safetensors",
+]
+# The hub's own converter opens a pull request of this title on repositories that hold only pickled weights;
+# the revision of that pull request holds the same weights as safetensors.
+CONVERTER, CONVERSION = "SFconvertbot", "Adding `safetensors` variant of this model"
+
+EXPECTED = (
+    "Expected wav2vec 2.0, HuBERT, WavLM, data2vec-audio, UniSpeech, Whisper or a similar speech encoder; "
+    "choose one with --model.encoder."
+)
+
+
+class Checkpoint(NamedTuple):
+    """A loaded checkpoint.
+
+    Attributes:
+        encoder: the encoder in float32; of an encoder-decoder model only the encoder.
+        config: its transformers configuration.
+        extractor: its transformers feature extractor.
+        depth: number of transformer blocks of the encoder.
+    """
+
+    encoder: Any
+    config: Any
+    extractor: Any
+    depth: int
+
+
+def load(source: str, revision: str | None = None) -> Checkpoint:
+    """The encoder of a checkpoint.
+
+    Args:
+        source: folder, or repository on the hub. A repository is looked for in the local cache first and
+            asked for on the hub only when it is not there.
+        revision: branch, tag or commit of the repository; None is its main branch, or, where that holds only
+            pickled weights, the conversion by the hub's own bot.
+
+    Raises:
+        EncoderError: no such folder or repository, no safetensors weights, or not a speech encoder.
+    """
+    from safetensors import SafetensorError
+    from transformers import AutoConfig, AutoFeatureExtractor, AutoModel
+
+    folder = locate(source, revision)
+    try:
+        config = AutoConfig.from_pretrained(folder)
+        auto: Any = AutoFeatureExtractor
+        extractor = auto.from_pretrained(folder)
+        # Masking and layer drop are regularisers of the pre-training; features must not be random.
+        for name in ("mask_time_prob", "mask_feature_prob", "layerdrop", "encoder_layerdrop"):
+            if hasattr(config, name):
+                setattr(config, name, 0.0)
+        model, info = _quietly(AutoModel, folder, config)
+    except (OSError, ValueError, KeyError, ImportError, RuntimeError, SafetensorError) as error:
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise EncoderError(
+            f"{source} cannot be loaded as a speech encoder: {reason} Looked for config.json, "
+            f"preprocessor_config.json and model.safetensors in {folder}. {EXPECTED}"
+        ) from error
+    encoder: nn.Module = model.get_encoder() if config.is_encoder_decoder else model
+    part = next((f"{name}." for name, module in model.named_modules() if module is encoder and name), "")
+    missing = sorted(name for name in info["missing_keys"] if name.startswith(part))
+    if missing:
+        raise EncoderError(
+            f"{source} has no weights for {len(missing)} parameters of the encoder, such as {missing[0]}: "
+            "they would be random. Expected a complete checkpoint; download it again or choose another."
+        )
+    # num_hidden_layers comes last: in some encoder-decoder models it counts the decoder's blocks.
+    names = ("encoder_layers", "encoder_num_hidden_layers", "num_hidden_layers")
+    depth = next((int(getattr(config, name)) for name in names if hasattr(config, name)), None)
+    if depth is None:
+        raise EncoderError(f"{source} is of type {config.model_type}, which has no transformer blocks. {EXPECTED}")
+    return Checkpoint(encoder, config, extractor, depth)
+
+
+def locate(source: str, revision: str | None = None) -> Path:
+    """The local folder with the files of ``source``, downloaded from the hub if need be.
+
+    Raises:
+        EncoderError: as `load` says.
+    """
+    folder = Path(source).expanduser()
+    if folder.is_dir():
+        return _checked(folder, source)
+    if source.startswith((".", "/", "~", "\\")) or source.count("/") != 1:
+        raise EncoderError(
+            f"Encoder not found: there is no folder {folder.absolute()}. Expected a folder with a checkpoint "
+            "in Hugging Face format, or the name of one on the hub such as microsoft/wavlm-base-plus. Pass "
+            "it with --model.encoder."
+        )
+    for candidate in [revision] if revision else [None, *_cached_conversions(source)]:
+        cached = _snapshot(source, candidate, local=True)
+        if cached is not None and _complete(cached):
+            return cached
+    found = _snapshot(source, revision, local=False)
+    assert found is not None
+    if not _weights(found) and revision is None and (converted := _conversion(source)):
+        found = _snapshot(source, converted, local=False)
+        assert found is not None
+    return _checked(found, source)
+
+
+def _snapshot(source: str, revision: str | None, local: bool) -> Path | None:
+    """Folder of a repository's files; None if ``local`` and they are not in the cache."""
+    from huggingface_hub import snapshot_download
+
+    try:
+        return Path(snapshot_download(source, revision=revision, allow_patterns=FILES, local_files_only=local, etag_timeout=10))
+    except Exception as error:  # which HTTP library's errors these are depends on huggingface_hub's version
+        if local:
+            return None
+        status = getattr(getattr(error, "response", None), "status_code", None)
+        at = f" at revision {revision}" if revision else ""
+        if status in (401, 403, 404):
+            why = "the hub has no such public repository or revision (a gated one needs `hf auth login`)"
+        else:
+            why = f"the hub cannot be reached ({str(error).strip().splitlines()[0]})"
+        raise EncoderError(
+            f"Encoder not found: {source}{at} is neither a folder here nor in the local Hugging Face cache, "
+            f"and {why}. Download it on a machine with access and pass its folder with --model.encoder DIR."
+        ) from error
+
+
+def _conversion(source: str) -> str | None:
+    """Revision of the hub's own conversion of pickled weights to safetensors, if there is one."""
+    from huggingface_hub import HfApi
+
+    try:
+        pulls = list(HfApi().get_repo_discussions(source, author=CONVERTER, discussion_type="pull_request"))
+    except Exception:  # as in _snapshot; without an answer the missing weights are the error to report
+        return None
+    return next((pull.git_reference for pull in pulls if pull.title == CONVERSION), None)
+
+
+def _cached_conversions(source: str) -> list[str]:
+    """Pull requests of ``source`` in the local cache, where an earlier run left what `_conversion` named."""
+    from huggingface_hub import constants
+
+    refs = Path(constants.HF_HUB_CACHE) / ("models--" + source.replace("/", "--")) / "refs" / "refs" / "pr"
+    return [f"refs/pr/{path.name}" for path in sorted(refs.glob("*"))]
+
+
+def _weights(folder: Path) -> list[str]:
+    """Names of the safetensors files that hold the weights; none if there are no such weights."""
+    index = folder / "model.safetensors.index.json"
+    if (folder / "model.safetensors").is_file():
+        return ["model.safetensors"]
+    if index.is_file():
+        return sorted(set(json.loads(index.read_text())["weight_map"].values()))
+    return []
+
+
+def _complete(folder: Path) -> bool:
+    """Whether every file that loading needs is there."""
+    weights = _weights(folder)
+    return (folder / "config.json").is_file() and bool(weights) and all((folder / w).is_file() for w in weights)
+
+
+def _checked(folder: Path, source: str) -> Path:
+    """``folder``, if it holds a checkpoint with safetensors weights."""
+    if not (folder / "config.json").is_file():
+        raise EncoderError(
+            f"{source} is not a checkpoint: {folder} has no config.json. Expected a folder in Hugging Face "
+            "format, as save_pretrained writes it. Pass another with --model.encoder DIR."
+        )
+    if not _weights(folder):
+        raise EncoderError(
+            f"{source} has no safetensors weights: {folder} has neither model.safetensors nor "
+            "model.safetensors.index.json. Pickled weights (pytorch_model.bin) are never loaded, because "
+            "they can run code. Convert them on a machine you trust with them (transformers: "
+            "AutoModel.from_pretrained(...).save_pretrained(DIR)) and pass --model.encoder DIR."
+        )
+    return folder
+
+
+def _quietly(auto: Any, folder: Path, config: Any) -> tuple[Any, dict[str, Any]]:
+    """``auto.from_pretrained`` without its report, for a missing encoder weight is our error anyway."""
+    from transformers import logging as module
+
+    logging: Any = module
+    verbosity, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    try:
+        model, info = auto.from_pretrained(
+            folder, config=config, dtype=torch.float32, use_safetensors=True, output_loading_info=True
+        )
+    finally:
+        logging.set_verbosity(verbosity)
+        if bars:
+            logging.enable_progress_bar()
+    return model.float(), info

@@ -1,0 +1,267 @@
+"""The feature store: what a frozen encoder makes of an utterance is computed once and kept.
+
+Layout: ``<root>/<hash of the fingerprint>/fingerprint.json`` and ``shard-<uuid>.safetensors`` beside it. A
+shard holds one tensor (L, T, D) per utterance id, and per id, in its metadata, the hash of the audio it was
+computed from and a checksum of the tensor. Shards are written under a temporary name and never changed, so
+that processes need no locks.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import random
+import time
+import uuid
+import warnings
+import zlib
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import NamedTuple, Protocol
+
+import numpy as np
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+from tqdm import tqdm
+
+from ser_zoo.cache import atomic_path, cache_root
+from ser_zoo.encoders.huggingface import EncoderOutput, SpeechEncoder
+from ser_zoo.errors import EncoderError, SERZooWarning
+
+# A shard is written as soon as one of these is reached; a killed extraction loses no more than that.
+SHARD_UTTERANCES, SHARD_BYTES, SHARD_SECONDS = 256, 256 * 2**20, 60.0
+
+
+class FeatureStore:
+    """Features of utterances by id, shared by all folds, epochs, models and processes with one encoder.
+
+    It takes L x D x 50 x 2 bytes per second of audio in float16 at 50 frames/s: 0.36 MB/s for all 7 states of
+    Whisper base, 2.6 MB/s for all 25 of a large encoder with D = 1024 (IEMOCAP, 7 h of labelled speech: 9 GB
+    and 64 GB). Choose layers to make it smaller.
+
+    An utterance counts as known when both its id and its audio are those that were given to `fill`: changed
+    audio under an old id is computed again, and so is everything when the encoder's fingerprint changes. Old
+    shards stay until their folder is deleted.
+
+    Single utterances in random order are read at several GB/s once they are in the page cache; the first
+    reading in a process, which checks the checksum, takes two to three times as long.
+
+    Args:
+        encoder: frozen; it computes what is missing, on the device it is on.
+        root: folder for the features of all encoders; None is ``features`` in the cache (`ser_zoo.cache`).
+
+    Raises:
+        EncoderError: the encoder is being fine-tuned, so that its features change with every step.
+
+    Attributes:
+        folder: where the features of this encoder are.
+    """
+
+    def __init__(self, encoder: SpeechEncoder, root: Path | None = None) -> None:
+        if not encoder.frozen:
+            raise EncoderError(
+                f"The features of {encoder.source} cannot be stored: it is fine-tuned from block "
+                f"{encoder.finetune_from}, so that they change with every step. Store them for a frozen "
+                "encoder (finetune_from: null) only."
+            )
+        self.encoder = encoder
+        self.fingerprint = encoder.fingerprint()
+        key = hashlib.sha256(json.dumps(self.fingerprint, sort_keys=True).encode()).hexdigest()[:16]
+        self.folder = (cache_root() / "features" if root is None else Path(root)) / key
+        self._contents: dict[str, str] = {}  # utterance id -> hash of its audio
+        self._sources: dict[str, Mapping[str, np.ndarray]] = {}  # utterance id -> where its audio can be had again
+        self._entries: dict[tuple[str, str], _Entry] = {}  # (utterance id, hash of audio) -> where its tensor is
+        self._seen: set[Path] = set()
+        self._checked: set[tuple[str, str]] = set()
+        self.refresh()
+
+    def fill(self, waveforms: Mapping[str, np.ndarray], rank: int = 0, world: int = 1, progress: bool = True) -> int:
+        """Compute what is missing; afterwards the utterances can be had from `get`.
+
+        Each process takes the utterances in an order of its own and looks between shards for what others have
+        written, so that several that are started on the same utterances share the work.
+
+        Args:
+            waveforms: utterance id -> (T,) float32 at the encoder's sample rate, as evaluation hears it. Each
+                is asked for once, and again only if its features turn out to be damaged later.
+            rank: with ``world`` processes, which one this is: it computes every ``world``-th utterance only.
+                When all are done, call `refresh`.
+            world: number of processes that share the utterances; all are given the same ones in the same
+                order.
+            progress: show a progress bar.
+
+        Returns:
+            How many were computed here.
+
+        Raises:
+            EncoderError: the features cannot be written.
+        """
+        self.refresh()
+        mine = set(list(waveforms)[rank::world])
+        order = list(waveforms)
+        random.Random().shuffle(order)  # not the global generator: the run's seed must not depend on the store
+        pending: dict[str, tuple[str, Tensor]] = {}
+        computed, seconds = 0, 0.0
+        begun = started = time.monotonic()
+        with tqdm(order, desc="features", unit=" utterances", disable=not progress, leave=False) as bar:
+            for id in bar:
+                waveform = np.ascontiguousarray(waveforms[id], dtype=np.float32)
+                content = _content(waveform)
+                self._contents[id], self._sources[id] = content, waveforms
+                if id not in mine or (id, content) in self._entries:
+                    continue
+                pending[id] = (content, self._compute(waveform))
+                computed += 1
+                seconds += len(waveform) / self.encoder.sample_rate
+                bar.set_postfix_str(f"{seconds / (time.monotonic() - begun):.1f} s of audio per s", refresh=False)
+                if _full(pending, time.monotonic() - started):
+                    self._write(pending)
+                    pending, started = {}, time.monotonic()
+        if pending:
+            self._write(pending)
+        return computed
+
+    def refresh(self) -> None:
+        """Take up the shards that other processes have written since."""
+        for path in sorted(self.folder.glob("shard-*.safetensors")):
+            if path not in self._seen:
+                self._seen.add(path)
+                self._open(path)
+
+    def __contains__(self, id: object) -> bool:
+        return isinstance(id, str) and (id, self._contents.get(id, "")) in self._entries
+
+    def get(self, ids: Sequence[str], device: torch.device | str | None = None) -> EncoderOutput:
+        """Features of B utterances, equal to what the encoder gives for each of them alone.
+
+        Args:
+            ids: of utterances that were given to `fill`.
+            device: where the result shall be; None is the CPU.
+
+        Returns:
+            (B, L, T, D) float32, zero beyond each length, and (B,) frames.
+
+        Raises:
+            EncoderError: an id was not given to `fill`, or its features are not there.
+        """
+        tensors = [self._read(id) for id in ids]
+        lengths = torch.tensor([t.shape[1] for t in tensors], device=device)
+        shape = (len(ids), len(self.encoder.layers), max(t.shape[1] for t in tensors), self.encoder.width)
+        states = torch.zeros(shape, device=device)
+        for row, tensor in zip(states, tensors, strict=True):
+            row[:, : tensor.shape[1]] = tensor.to(states.device)
+        return EncoderOutput(states, lengths)
+
+    def _compute(self, waveform: np.ndarray) -> Tensor:
+        """(L, T, D) features of one utterance, on the CPU, in the dtype they are kept in."""
+        device = next(self.encoder.parameters()).device
+        clip = torch.from_numpy(waveform)[None].to(device)
+        output: EncoderOutput = self.encoder(clip, torch.tensor([len(waveform)], device=device))
+        return output.states[0].to("cpu", self.encoder.feature_dtype).contiguous()
+
+    def _write(self, features: Mapping[str, tuple[str, Tensor]]) -> None:
+        """Write one shard of id -> (hash of audio, tensor), and take up what others wrote meanwhile."""
+        note = self.folder / "fingerprint.json"
+        path = self.folder / f"shard-{uuid.uuid4().hex}.safetensors"
+        metadata = {id: f"{content} {_checksum(tensor)}" for id, (content, tensor) in features.items()}
+        try:
+            if not note.is_file():
+                with atomic_path(note) as temporary:
+                    temporary.write_text(json.dumps(self.fingerprint, indent=2) + "\n")
+            with atomic_path(path) as temporary:
+                save_file({id: tensor for id, (_, tensor) in features.items()}, temporary, metadata)
+                # safetensors lets only the owner read; whoever may read the fingerprint may read the
+                # features.
+                temporary.chmod(note.stat().st_mode)
+        except (OSError, SafetensorError) as error:
+            raise EncoderError(
+                f"Features cannot be written to {self.folder}: {error}. Free some space there, or set "
+                "SER_ZOO_CACHE to another folder. What was written before is kept."
+            ) from error
+        self.refresh()
+
+    def _open(self, path: Path) -> None:
+        """Enter a shard's utterances; a damaged shard is reported and removed instead."""
+        try:
+            shard: _Shard = safe_open(path, framework="pt")
+            metadata = shard.metadata() or {}
+            if set(shard.keys()) != set(metadata):
+                raise SafetensorError("its tensors are not those that its metadata lists")
+        except FileNotFoundError:
+            return  # another process found it damaged
+        except (SafetensorError, OSError) as error:
+            self._discard(path, str(error))
+            return
+        for id, value in metadata.items():
+            content, _, checksum = value.partition(" ")
+            self._entries.setdefault((id, content), _Entry(path, shard, checksum))
+
+    def _read(self, id: str) -> Tensor:
+        """(L, T, D) features of one utterance as they are kept, checked when read for the first time."""
+        key = (id, self._contents.get(id, ""))
+        entry = self._entries.get(key)
+        if entry is None:
+            known = "its features are not written yet" if id in self._contents else "it was not given to fill()"
+            raise EncoderError(
+                f"No features for utterance {id!r} in {self.folder}: {known}. Expected one of the "
+                f"{len(self._contents)} utterances the store was filled with; fill it with this one first."
+            )
+        tensor = entry.shard.get_tensor(id)
+        if key in self._checked:
+            return tensor
+        if _checksum(tensor) == entry.checksum:
+            self._checked.add(key)
+            return tensor
+        lost = self._discard(entry.path, f"the features of {id!r} have another checksum than when they were written")
+        self.fill({other: self._sources[other][other] for other in lost}, progress=False)
+        return self._read(id)
+
+    def _discard(self, path: Path, why: str) -> list[str]:
+        """Forget and remove a damaged shard; the ids that have to be computed again."""
+        warnings.warn(
+            f"Damaged features in {path}: {why}. The file is removed and what it held is computed again.",
+            SERZooWarning,
+            stacklevel=3,
+        )
+        held = [key for key, entry in self._entries.items() if entry.path == path]
+        for key in held:
+            del self._entries[key]
+            self._checked.discard(key)
+        with suppress(OSError):  # in a store that cannot be written to it is only ignored
+            path.unlink(missing_ok=True)
+        return [id for id, content in held if self._contents.get(id) == content]
+
+
+class _Shard(Protocol):
+    """What is used of safetensors' ``safe_open``, which has no types."""
+
+    def keys(self) -> list[str]: ...
+    def metadata(self) -> dict[str, str] | None: ...
+    def get_tensor(self, name: str) -> Tensor: ...
+
+
+class _Entry(NamedTuple):
+    """Where an utterance's tensor is."""
+
+    path: Path
+    shard: _Shard
+    checksum: str
+
+
+def _full(pending: Mapping[str, tuple[str, Tensor]], seconds: float) -> bool:
+    """Whether it is time to write a shard."""
+    size = sum(tensor.nbytes for _, tensor in pending.values())
+    return len(pending) >= SHARD_UTTERANCES or size >= SHARD_BYTES or seconds >= SHARD_SECONDS
+
+
+def _content(waveform: np.ndarray) -> str:
+    """Hash of an utterance's samples."""
+    return hashlib.blake2b(waveform.data, digest_size=16).hexdigest()
+
+
+def _checksum(tensor: Tensor) -> str:
+    """CRC-32 of a tensor's bytes."""
+    return f"{zlib.crc32(tensor.contiguous().view(torch.uint8).numpy().data):08x}"

@@ -1,0 +1,176 @@
+"""wav2vec 2.0 and its relatives: convolutions over the waveform, transformer blocks.
+
+The blocks are transformers' own; the way to them is written here, because padding would leak into a clip in
+three places of transformers' version: the statistics of the group norm in the first convolution
+(wav2vec2-base, hubert-base, wavlm-base: differences of 0.09 to 0.33 in the states), the later ones of stacked
+positional convolutions (data2vec-audio), and a batch norm before the positional convolution (mHuBERT-147).
+
+Sources: Baevski et al., "wav2vec 2.0", 2020; Hsu et al., "HuBERT", 2021; Chen et al., "WavLM", 2022; Baevski
+et al., "data2vec", 2022.
+"""
+
+from __future__ import annotations
+
+import warnings
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from ser_zoo.encoders.network import Network, first, run_blocks, valid
+
+if TYPE_CHECKING:
+    from ser_zoo.encoders.checkpoint import Checkpoint
+
+FAMILIES = ("wav2vec2", "hubert", "wavlm", "data2vec-audio", "unispeech", "unispeech-sat")
+
+
+class WaveformNetwork(Network):
+    """Front end, projection, positional convolution, blocks.
+
+    With group norm in the first convolution, its mean and variance are taken over each clip's valid frames,
+    which costs one more pass over that convolution's output, only when the clips of a batch differ in length.
+
+    Args:
+        checkpoint: of one of the model types `FAMILIES`.
+        layers: hidden states to return, from 0 to the number of blocks.
+    """
+
+    def __init__(self, checkpoint: Checkpoint, layers: tuple[int, ...]) -> None:
+        super().__init__()
+        model, config = checkpoint.encoder, checkpoint.config
+        self.layers, self.depth, self.width = layers, config.num_hidden_layers, config.hidden_size
+        kept = max(layers)
+        self.convolutions: nn.ModuleList = model.feature_extractor.conv_layers
+        self.projection = model.feature_projection
+        self.positions = model.encoder.pos_conv_embed
+        self.dropout = model.encoder.dropout
+        self.blocks = model.encoder.layers[:kept]
+        # The one layer norm of the encoder stands before the blocks, or, in the "stable" variant, after them.
+        norm, after = model.encoder.layer_norm, bool(getattr(config, "do_stable_layer_norm", False))
+        self.norm_before: nn.Module | None = None if after else norm
+        self.norm_after: nn.Module | None = norm if after and kept == self.depth else None
+        self.relative = config.model_type == "wavlm"
+        self.normalize = bool(checkpoint.extractor.do_normalize)
+        self.strides = list(zip(config.conv_kernel, config.conv_stride, strict=True))
+        self.description = {
+            "family": config.model_type,
+            "heads": config.num_attention_heads,
+            "activations": [config.feat_extract_activation, config.hidden_act],
+            "convolutions": [list(pair) for pair in self.strides],
+            "stable_layer_norm": after,
+            "normalize": self.normalize,
+        }
+
+    def forward(self, waveforms: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
+        """(B, T) samples to (B, L, T', D) states, one per 20 ms in published checkpoints; see `Network`."""
+        if self.normalize:
+            waveforms = normalized(waveforms, lengths)
+        shortest = self._shortest()
+        waveforms = functional.pad(waveforms, (0, max(0, shortest - waveforms.shape[1])))
+        lengths = lengths.clamp(min=shortest)
+        hidden, frames = self._front(waveforms, lengths)
+        hidden = first(self.projection(hidden.transpose(1, 2)))
+        mask = valid(frames, hidden.shape[1])
+        keep = None if bool(mask.all()) else mask
+        hidden = hidden if keep is None else hidden * keep[:, :, None]
+        hidden = hidden + self._positions(hidden, keep)
+        if self.norm_before is not None:
+            hidden = self.norm_before(hidden)
+        hidden = self.dropout(hidden)
+        if self.relative:
+            return self._relative(hidden, keep), frames
+        bias = None if keep is None else keep[:, None, None]
+        return run_blocks(self.blocks, hidden, bias, self.layers, self.norm_after), frames
+
+    def stages(self) -> list[list[nn.Module]]:
+        """See `Network`."""
+        between = [self.projection, self.positions, self.dropout]
+        if self.norm_before is not None:
+            between.append(self.norm_before)
+        stages: list[list[nn.Module]] = [[self.convolutions], *([block] for block in self.blocks)]
+        if self.norm_after is not None:
+            stages[-1].append(self.norm_after)
+        return [stages[0], between + stages[1], *stages[2:]] if len(stages) > 1 else [stages[0], between]
+
+    def _front(self, waveforms: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
+        """The front end, which pads nothing: (B, T) to (B, C, T') and the valid frames."""
+        hidden = waveforms[:, None]
+        for layer, (kernel, stride) in zip(self.convolutions, self.strides, strict=True):
+            lengths = torch.div(lengths - kernel, stride, rounding_mode="floor") + 1
+            norm = getattr(layer, "layer_norm", None)
+            if isinstance(norm, nn.GroupNorm):
+                convolution, activation = layer.get_submodule("conv"), layer.get_submodule("activation")
+                hidden = activation(masked_group_norm(convolution(hidden), norm, lengths))
+            else:
+                hidden = layer(hidden)
+        return hidden, lengths
+
+    def _positions(self, hidden: Tensor, keep: Tensor | None) -> Tensor:
+        """Positional convolutions of (B, T, D) ``hidden``, zero beyond the clip before each of them."""
+        if keep is None:
+            return first(self.positions(hidden))
+        hidden = hidden.transpose(1, 2)
+        stack = self.positions.layers if hasattr(self.positions, "layers") else [self.positions]
+        for layer in stack:
+            if (norm := getattr(layer, "batch_norm", None)) is not None:
+                hidden = norm(hidden)
+            hidden = layer.padding(layer.conv(hidden * keep[:, None]))
+            if (norm := getattr(layer, "layer_norm", None)) is not None:
+                hidden = norm(hidden.transpose(1, 2)).transpose(1, 2)
+            hidden = layer.activation(hidden)
+        return hidden.transpose(1, 2)
+
+    def _relative(self, hidden: Tensor, keep: Tensor | None) -> Tensor:
+        """`run_blocks` for WavLM, whose first block makes the relative position bias that the others use."""
+        states, bias = [hidden], None
+        with warnings.catch_warnings():
+            # transformers gives torch a bool and a float mask at once, which torch says is deprecated.
+            warnings.filterwarnings("ignore", "Support for mismatched key_padding_mask")
+            for block in self.blocks:
+                hidden, bias = block(hidden, attention_mask=keep, position_bias=bias)[:2]
+                states.append(hidden)
+        if self.norm_after is not None:
+            states[-1] = self.norm_after(hidden)
+        return torch.stack([states[layer] for layer in self.layers], dim=1)
+
+    def _shortest(self) -> int:
+        """Samples that give one frame."""
+        samples = 1
+        for kernel, stride in reversed(self.strides):
+            samples = (samples - 1) * stride + kernel
+        return samples
+
+
+def normalized(waveforms: Tensor, lengths: Tensor) -> Tensor:
+    """Each clip with zero mean and unit variance over its valid samples, zeros beyond.
+
+    Equal to ``Wav2Vec2FeatureExtractor`` with ``do_normalize``.
+
+    Args:
+        waveforms: (B, T), zero beyond each length.
+        lengths: (B,) int64, at least 1.
+    """
+    keep, count = valid(lengths, waveforms.shape[1]), lengths[:, None]
+    centred = (waveforms - waveforms.sum(1, keepdim=True) / count) * keep
+    variance = centred.square().sum(1, keepdim=True) / count
+    return centred / torch.sqrt(variance + 1e-7)
+
+
+def masked_group_norm(hidden: Tensor, norm: nn.GroupNorm, lengths: Tensor) -> Tensor:
+    """``norm`` with one group per channel, its statistics over each row's valid frames only.
+
+    Args:
+        hidden: (B, C, T).
+        norm: its weights; as many groups as channels.
+        lengths: (B,) int64 valid frames.
+    """
+    keep = valid(lengths, hidden.shape[2])[:, None]
+    if bool(keep.all()):
+        result: Tensor = norm(hidden)
+        return result
+    count = lengths[:, None, None]
+    centred = hidden - (hidden * keep).sum(2, keepdim=True) / count
+    variance = (centred * keep).square().sum(2, keepdim=True) / count
+    return centred * torch.rsqrt(variance + norm.eps) * norm.weight[:, None] + norm.bias[:, None]

@@ -1,0 +1,52 @@
+"""An encoder without weights, and a program that fills a store with it: transformers takes seconds to
+import."""
+
+from __future__ import annotations
+
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from ser_zoo.encoders import EncoderOutput, FeatureStore, store
+
+
+class StubEncoder(nn.Module):
+    """Frames of 400 samples are the states."""
+
+    frozen, layers, width, sample_rate, feature_dtype = True, (0,), 400, 16000, torch.float16
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.unused = nn.Parameter(torch.zeros(1))
+
+    def forward(self, waveforms: Tensor, lengths: Tensor) -> EncoderOutput:
+        return EncoderOutput(waveforms.unfold(1, 400, 400)[:, None].half().float(), lengths // 400)
+
+    def fingerprint(self) -> dict[str, object]:
+        return {"stub": 1}
+
+
+def noise(ids: range) -> dict[str, np.ndarray]:
+    """Waveforms by id."""
+    return {str(n): np.random.default_rng(n).normal(0, 0.1, 4000).astype(np.float32) for n in ids}
+
+
+class Slow(dict[str, np.ndarray]):
+    """Waveforms that take their time."""
+
+    def __getitem__(self, id: str) -> np.ndarray:
+        time.sleep(0.02)
+        return super().__getitem__(id)
+
+
+if __name__ == "__main__":
+    store.SHARD_UTTERANCES = 1
+    features = FeatureStore(StubEncoder(), Path(sys.argv[1]))
+    waveforms = Slow(noise(range(int(sys.argv[2]))))
+    print("ready", flush=True)
+    sys.stdin.readline()
+    print(features.fill(waveforms, progress=False))

@@ -1,0 +1,33 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from ser_zoo.cache import atomic_path, cache_root
+
+
+def test_the_cache_follows_the_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.delenv("SER_ZOO_CACHE", raising=False)
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    assert cache_root() == tmp_path / ".cache" / "ser_zoo"
+    monkeypatch.setenv("XDG_CACHE_HOME", "relative/is/ignored")
+    assert cache_root() == tmp_path / ".cache" / "ser_zoo"
+    monkeypatch.setenv("XDG_CACHE_HOME", "/xdg")
+    assert cache_root() == Path("/xdg/ser_zoo")
+    monkeypatch.setenv("SER_ZOO_CACHE", "~/mine")
+    assert cache_root() == tmp_path / "mine"
+
+
+def test_a_file_appears_whole_or_not_at_all(tmp_path: Path) -> None:
+    target = tmp_path / "new" / "result.json"
+    with atomic_path(target) as temporary:
+        temporary.write_text("one")
+        assert not target.exists()
+        assert (temporary.parent, temporary.suffix) == (target.parent, ".json")
+    assert target.read_text() == "one"
+    with pytest.raises(ZeroDivisionError), atomic_path(target) as temporary:
+        temporary.write_text(f"half of two {1 / 0}")
+    assert target.read_text() == "one"
+    assert list(target.parent.iterdir()) == [target]
