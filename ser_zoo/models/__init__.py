@@ -1,0 +1,79 @@
+"""The architectures, one file each; a file's docstring is its model card.
+
+``MODELS`` is the table of the names that ``--model`` takes. Importing this package imports no architecture.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, cast
+
+from ser_zoo.registry import lookup, resolve
+
+if TYPE_CHECKING:
+    from ser_zoo.models.base import SERModule
+
+
+@dataclass(frozen=True)
+class ModelEntry:
+    """A row of the table.
+
+    Attributes:
+        target: module and class.
+        summary: one line.
+        source: the paper.
+        parameters: trained outside the encoder at default arguments with four classes (a test counts them).
+    """
+
+    target: str
+    summary: str
+    source: str
+    parameters: int
+
+
+MODELS: dict[str, ModelEntry] = {
+    "cnn_attn": ModelEntry(
+        target="ser_zoo.models.cnn_attn:CNNAttn",
+        summary="1D CNN on MFCC with channel and spatial attention",
+        source="Lee & Nadeem 2025, arXiv 2507.03251",
+        parameters=537_826,
+    ),
+    "cross_attn": ModelEntry(
+        target="ser_zoo.models.cross_attn:CrossAttn",
+        summary="acoustic frames attend to the frames of a pre-trained encoder",
+        source="Deeb, Savchenko & Makarov 2025, IEEE Access 13:54454",
+        parameters=17_375_492,
+    ),
+}
+
+
+def list_models() -> list[str]:
+    """Names of all architectures."""
+    return sorted(MODELS)
+
+
+def model_class(name: str) -> type[SERModule]:
+    """The LightningModule of the architecture ``name``.
+
+    Raises:
+        UnknownNameError: no such architecture.
+    """
+    return cast("type[SERModule]", resolve(lookup(MODELS, name, "model").target))
+
+
+def create_model(name: str, labels: Sequence[str], **arguments: Any) -> SERModule:
+    """A new model.
+
+    Args:
+        name: as ``list_models`` gives it.
+        labels: class names in the order of the outputs.
+        **arguments: of the architecture's class (``ser-zoo models NAME`` lists them).
+
+    Raises:
+        UnknownNameError: no such architecture.
+    """
+    return model_class(name)(labels=labels, **arguments)
+
+
+__all__ = ["MODELS", "ModelEntry", "create_model", "list_models", "model_class"]

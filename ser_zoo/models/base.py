@@ -1,0 +1,291 @@
+"""What every architecture's LightningModule shares: loss, optimiser, metrics, kept features, checkpoints."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, ClassVar, Literal, TypedDict
+
+import lightning as L
+import torch
+from lightning.pytorch.utilities.types import OptimizerLRScheduler
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torchmetrics.classification import MulticlassConfusionMatrix
+from tqdm import tqdm
+
+from ser_zoo import metrics
+from ser_zoo.data import Batch, Preparation, SERDataModule
+from ser_zoo.encoders import EncoderOutput, FeatureStore, SpeechEncoder
+from ser_zoo.errors import EncoderError, SERZooError
+
+CHECKPOINT_KEY = "ser_zoo"
+ENCODER_PREFIX = "network.encoder."
+
+
+@dataclass(frozen=True)
+class Optim:
+    """Loss, optimiser and schedule.
+
+    Attributes:
+        lr: learning rate.
+        encoder_lr: learning rate of a fine-tuned encoder; None means ``lr``.
+        weight_decay: decoupled for adamw, added to the gradient for adam.
+        optimizer: adamw or adam.
+        schedule: constant, or cosine from ``lr`` to 0 over the whole training after a linear warm-up.
+        warmup: share of all steps that the warm-up of the cosine schedule takes.
+        loss: cross_entropy, or focal: (1 - p_y)^gamma * CE (Lin et al. 2017).
+        focal_gamma: gamma of the focal loss.
+        class_weights: balanced weighs a class by N / (C * N_c) of the training speakers.
+        label_smoothing: share of the target spread over all classes (cross_entropy only).
+    """
+
+    lr: float = 1e-4
+    encoder_lr: float | None = None
+    weight_decay: float = 0.01
+    optimizer: Literal["adamw", "adam"] = "adamw"
+    schedule: Literal["constant", "cosine"] = "constant"
+    warmup: float = 0.1
+    loss: Literal["cross_entropy", "focal"] = "cross_entropy"
+    focal_gamma: float = 2.0
+    class_weights: Literal["none", "balanced"] = "none"
+    label_smoothing: float = 0.0
+
+
+class Predictions(TypedDict):
+    """One batch of test output: B ids, (B, C) logits, (B,) true labels (-1 where unknown)."""
+
+    ids: list[str]
+    logits: Tensor
+    labels: Tensor
+
+
+class SERModule(L.LightningModule):
+    """Base of the architectures; works with any ``lightning.Trainer``.
+
+    A subclass sets ``network``, whose ``forward(waveforms, lengths)`` gives (B, C) logits. A network with a
+    ``SpeechEncoder`` in its attribute ``encoder`` takes a third argument, the encoder's output when it is known already.
+    With a ``SERDataModule`` a frozen encoder's features are computed once and kept; with plain data loaders they are
+    computed live.
+
+    Args:
+        labels: class names in the order of the outputs.
+        optim: loss, optimiser and schedule.
+        sample_rate: Hz of the waveforms that the network expects.
+
+    Raises:
+        SERZooError: fewer than two labels, or a name twice.
+    """
+
+    name: ClassVar[str]
+    published: ClassVar[Mapping[str, object]] = {}
+    """Settings of the source outside the model (``data.batch_size``, ``trainer.max_epochs`` ...): the CLI's defaults."""
+    network: nn.Module
+
+    def __init__(self, labels: Sequence[str], optim: Optim | Mapping[str, Any], sample_rate: int) -> None:
+        super().__init__()
+        if len(set(labels)) != len(labels) or len(labels) < 2:
+            raise SERZooError(f"A model needs two or more different labels; found {list(labels)}.")
+        self.labels = list(labels)
+        self.optim = optim if isinstance(optim, Optim) else Optim(**optim)
+        self.sample_rate = sample_rate
+        self.class_weights: Tensor
+        self.register_buffer("class_weights", torch.ones(len(labels)))
+        self.validation_confusion = MulticlassConfusionMatrix(len(labels))
+        self.test_confusion = MulticlassConfusionMatrix(len(labels))
+        self.preparation = Preparation(sample_rate)
+        self._store: FeatureStore | None = None
+        self._trained_on: dict[str, object] | None = None
+        self.feature_seconds = 0.0  # that keeping the encoder's features has taken
+
+    @property
+    def encoder(self) -> SpeechEncoder | None:
+        """The network's pre-trained encoder; None if it has none."""
+        encoder = getattr(self.network, "encoder", None)
+        return encoder if isinstance(encoder, SpeechEncoder) else None
+
+    def forward(self, batch: Batch) -> Tensor:
+        """Logits (B, C) of a batch."""
+        logits: Tensor = self.network(*self.inputs(batch))
+        return logits
+
+    def inputs(self, batch: Batch) -> tuple[Tensor, Tensor] | tuple[Tensor, Tensor, EncoderOutput]:
+        """What the network takes: waveforms, lengths, and with an encoder its output."""
+        if self.encoder is None:
+            return batch.waveforms, batch.lengths
+        return batch.waveforms, batch.lengths, self.encode(batch)
+
+    def encode(self, batch: Batch) -> EncoderOutput:
+        """The encoder's output for a batch: kept features where they hold, computed otherwise."""
+        assert self.encoder is not None, "only architectures with an encoder encode"
+        if self._store is not None and batch.whole and all(key in self._store for key in batch.ids):
+            return self._store.get(batch.ids, self.device)
+        encoded: EncoderOutput = self.encoder(batch.waveforms, batch.lengths)
+        return encoded
+
+    def loss(self, batch: Batch) -> Tensor:
+        """The training loss of a batch; architectures with further terms override it."""
+        return self.criterion(self(batch), batch.labels)
+
+    def criterion(self, logits: Tensor, labels: Tensor) -> Tensor:
+        """Mean loss of (B, C) logits and (B,) labels as ``optim`` says."""
+        smoothing = self.optim.label_smoothing if self.optim.loss == "cross_entropy" else 0.0
+        weights = self.class_weights.to(logits.dtype)
+        losses = F.cross_entropy(logits, labels, weights, reduction="none", label_smoothing=smoothing)
+        if self.optim.loss == "focal":
+            target = logits.softmax(-1).gather(1, labels[:, None])[:, 0]
+            losses = (1 - target) ** self.optim.focal_gamma * losses
+        return losses.mean()
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        """Loss of one batch of the training speakers."""
+        loss = self.loss(batch)
+        self.log("train/loss", loss, prog_bar=True, on_step=False, on_epoch=True, batch_size=len(batch.ids))
+        return loss
+
+    def validation_step(self, batch: Batch, batch_idx: int) -> None:
+        """Loss and confusion of one batch of the validation speakers."""
+        logits = self(batch)
+        loss = self.criterion(logits, batch.labels)
+        self.log("val/loss", loss, prog_bar=True, sync_dist=True, batch_size=len(batch.ids))
+        self.validation_confusion.update(logits, batch.labels)
+
+    def on_validation_epoch_end(self) -> None:
+        """Log val/wa, val/ua and val/macro_f1 over all processes."""
+        self._log_scores("val", self.validation_confusion)
+
+    def test_step(self, batch: Batch, batch_idx: int) -> Predictions:
+        """Logits of one batch of the test speakers."""
+        logits = self(batch)
+        self.test_confusion.update(logits, batch.labels)
+        return {"ids": batch.ids, "logits": logits.float(), "labels": batch.labels}
+
+    def on_test_epoch_end(self) -> None:
+        """Log test/wa, test/ua and test/macro_f1 over all processes."""
+        self._log_scores("test", self.test_confusion)
+
+    def predict_step(self, batch: Batch, batch_idx: int) -> Predictions:
+        """Logits of one batch, labelled or not."""
+        return {"ids": batch.ids, "logits": self(batch).float(), "labels": batch.labels}
+
+    def _log_scores(self, stage: str, confusion: MulticlassConfusionMatrix) -> None:
+        values = {f"{stage}/{name}": value for name, value in metrics.scores(confusion.compute()).items()}
+        self.log_dict(values, prog_bar=stage == "val")
+        confusion.reset()
+
+    def on_fit_start(self) -> None:
+        """Keep the encoder's features and weigh the classes.
+
+        Raises:
+            SERZooError: balanced class weights are asked for, but no SERDataModule is there to count the classes of.
+        """
+        data = self._data_module()
+        if data is not None:
+            self._trained_on, self.preparation = data.identity(), data.preparation
+        self._keep_features()
+        if self.optim.class_weights == "balanced":
+            if data is None:
+                raise SERZooError("optim.class_weights balanced counts the classes of a SERDataModule; pass one to fit.")
+            counts = torch.tensor(data.class_counts(), dtype=torch.float32, device=self.device)
+            self.class_weights.copy_(counts.sum() / (len(counts) * counts.clamp(min=1)))
+
+    def on_test_start(self) -> None:
+        """Keep the encoder's features, so that testing uses those of training."""
+        self._keep_features()
+
+    on_validation_start = on_test_start
+    on_predict_start = on_test_start
+
+    def training_batches(self) -> Iterator[Batch]:
+        """All training rows once, on this device and the same in every process: for statistics before training.
+
+        Raises:
+            SERZooError: the trainer was given no SERDataModule.
+        """
+        data = self._data_module()
+        if data is None:
+            raise SERZooError(f"{self.name} takes statistics of the training side from a SERDataModule; pass one to fit.")
+        loader = data.statistics_dataloader()
+        bar = tqdm(loader, desc="statistics", unit="batch", leave=False, delay=1, disable=self.global_rank > 0)
+        return (self.transfer_batch_to_device(batch, self.device, 0) for batch in bar)
+
+    def _data_module(self) -> SERDataModule | None:
+        data = getattr(self.trainer, "datamodule", None)
+        return data if isinstance(data, SERDataModule) else None
+
+    def _keep_features(self) -> None:
+        data = self._data_module()
+        if self.encoder is None or not self.encoder.frozen or data is None or self._store is not None:
+            return
+        started = time.perf_counter()
+        store = FeatureStore(self.encoder)
+        store.fill(data.waveforms, rank=self.trainer.global_rank, world=self.trainer.world_size)
+        self.trainer.strategy.barrier()
+        store.refresh()
+        self._store = store
+        self.feature_seconds = time.perf_counter() - started
+
+    def configure_optimizers(self) -> OptimizerLRScheduler:
+        """The optimiser of ``optim``, with a group of its own for a fine-tuned encoder."""
+        encoder = [p for key, p in self.named_parameters() if key.startswith(ENCODER_PREFIX) and p.requires_grad]
+        head = [p for key, p in self.named_parameters() if not key.startswith(ENCODER_PREFIX) and p.requires_grad]
+        groups: list[dict[str, Any]] = [{"params": head}]
+        if encoder:
+            groups.append({"params": encoder, "lr": self.optim.encoder_lr or self.optim.lr})
+        kind = torch.optim.AdamW if self.optim.optimizer == "adamw" else torch.optim.Adam
+        optimizer = kind(groups, lr=self.optim.lr, weight_decay=self.optim.weight_decay)
+        if self.optim.schedule == "constant":
+            return optimizer
+        steps = max(1, int(self.trainer.estimated_stepping_batches))
+        rise = max(1, round(self.optim.warmup * steps))
+        schedules = [
+            torch.optim.lr_scheduler.LinearLR(optimizer, 1 / rise, total_iters=rise),
+            torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, max(1, steps - rise)),
+        ]
+        scheduler = torch.optim.lr_scheduler.SequentialLR(optimizer, schedules, milestones=[rise])
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Add what identifies the model; leave out the weights of a frozen encoder, which its source has."""
+        encoder = self.encoder
+        checkpoint[CHECKPOINT_KEY] = {
+            "model": self.name,
+            "labels": self.labels,
+            "preparation": asdict(self.preparation),
+            "trained_on": self._trained_on,
+            "encoder": encoder.fingerprint() if encoder is not None and encoder.frozen else None,
+        }
+        # Plain values only: checkpoints are loaded with weights_only=True.
+        checkpoint["hyper_parameters"]["optim"] = asdict(self.optim)
+        if encoder is not None and encoder.frozen:
+            state = checkpoint["state_dict"]
+            checkpoint["state_dict"] = {k: v for k, v in state.items() if not k.startswith(ENCODER_PREFIX)}
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Give a frozen encoder's weights back, after proof that they are those of the training.
+
+        Raises:
+            EncoderError: the encoder is another one than the checkpoint was trained with.
+        """
+        identity = checkpoint[CHECKPOINT_KEY]
+        self._trained_on, self.preparation = identity["trained_on"], Preparation(**identity["preparation"])
+        encoder = self.encoder
+        if encoder is None or not encoder.frozen:
+            return
+        expected, found = identity["encoder"], encoder.fingerprint()
+        differing = sorted(key for key in expected if expected[key] != found.get(key))
+        if differing:
+            raise EncoderError(
+                f"The encoder {encoder.source} differs from the one this checkpoint was trained with in "
+                f"{', '.join(differing)}. Pass the folder or hub name of the original with --encoder."
+            )
+        weights = {ENCODER_PREFIX + key: value for key, value in encoder.state_dict().items()}
+        checkpoint["state_dict"] = {**checkpoint["state_dict"], **weights}
+
+    def parameter_counts(self) -> dict[str, int]:
+        """``total`` (with the encoder) and ``trained`` parameters."""
+        return {
+            "total": sum(parameter.numel() for parameter in self.network.parameters()),
+            "trained": sum(parameter.numel() for parameter in self.network.parameters() if parameter.requires_grad),
+        }

@@ -1,0 +1,235 @@
+"""cnn_attn: a 1D CNN on MFCC with channel and spatial attention.
+
+Source
+    Lee, Nadeem: "Toward Efficient Speech Emotion Recognition via Spectral Learning and Attention", arXiv 2507.03251 (its third
+    version is a withdrawal), and the authors' released notebooks, from which every layer and figure here is taken. The
+    attention is that of CBAM (Woo et al., ECCV 2018) in one dimension.
+
+Equations (X: (L, 256) after two blocks Conv1D(256, 7, valid) - ReLU - BatchNorm, dropout 0.2 after the second)
+    channel   X'  = X * sigmoid(f(mean_l X) + f(max_l X)),        f = W2 ReLU(W1 .), 256-16-256
+    spatial   X'' = X' * sigmoid(k7 * [mean_c X'; max_c X'])
+    head      z   = W (BN(ReLU(V pool(X''))) ),                   V to 64 units
+
+Known from the notebooks
+    20 MFCC at 22 050 Hz (2048 points, hop 512, 128 mel bands), standardised with statistics of the training rows; L2 penalty
+    1e-3 on the kernels of both convolutions and of the first dense layer; Adam, learning rate 1e-5, batch 16, 100 epochs,
+    cross-entropy; each file as four rows: original, noise, pitch, pitch and noise. The max-pooling layers have size 1 and do
+    nothing; they are left out.
+
+Deviations and our choices
+    ``layout="frames"`` (the default): the input is time x coefficient, the convolutions run over time with the 20 coefficients
+    as channels, and ``pool`` is the mean and the maximum over valid frames. Any length works, and padding changes nothing.
+    ``layout="flat"`` is the released form: 2.5 s from 0.6 s on, 108 frames x 20 coefficients read as one vector of 2160
+    values, convolutions along that vector, everything flattened into the dense layer (35 M parameters).
+    Augmented rows are made of training speakers only, noise is drawn anew in every epoch, and evaluation uses one row per
+    utterance. The mel formula of the source is librosa's default (Slaney); here it is HTK, as everywhere in this package.
+    Batch-norm statistics are taken over valid frames only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import ClassVar, Literal
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from ser_zoo.data import Batch
+from ser_zoo.features import MFCC, Frames, frame_mask
+from ser_zoo.models.base import Optim, SERModule
+from ser_zoo.models.layers import MaskedBatchNorm, Standardise, masked_max, masked_mean
+
+Layout = Literal["frames", "flat"]
+OFFSET, DURATION = 0.6, 2.5  # seconds; the stretch that the notebooks load
+HOP = 512  # samples, librosa's default
+
+
+class ChannelAttention(nn.Module):
+    """Weighs channels by their mean and maximum over time.
+
+    Args:
+        channels: number of channels.
+        hidden: width of the shared two-layer network.
+    """
+
+    def __init__(self, channels: int, hidden: int) -> None:
+        super().__init__()
+        self.shared = nn.Sequential(nn.Linear(channels, hidden), nn.ReLU(), nn.Linear(hidden, channels))
+
+    def forward(self, values: Tensor, mask: Tensor) -> Tensor:
+        """(B, T, C), (B, T) -> (B, T, C)."""
+        weights = self.shared(masked_mean(values, mask)) + self.shared(masked_max(values, mask))
+        weighed: Tensor = values * weights.sigmoid()[:, None]
+        return weighed
+
+
+class SpatialAttention(nn.Module):
+    """Weighs positions by the mean and maximum over channels.
+
+    Args:
+        kernel: positions that the convolution sees.
+    """
+
+    def __init__(self, kernel: int) -> None:
+        super().__init__()
+        self.convolution = nn.Conv1d(2, 1, kernel, padding="same", bias=False)
+
+    def forward(self, values: Tensor, mask: Tensor) -> Tensor:
+        """(B, T, C), (B, T) -> (B, T, C)."""
+        summary = torch.stack([values.mean(-1), values.amax(-1)], dim=1) * mask[:, None]
+        weighed: Tensor = values * self.convolution(summary).sigmoid().transpose(1, 2)
+        return weighed
+
+
+class CNNAttnNetwork(nn.Module):
+    """The network; the arguments are those of ``CNNAttn``."""
+
+    def __init__(
+        self,
+        classes: int,
+        sample_rate: int,
+        coefficients: int,
+        channels: int,
+        kernel: int,
+        reduction: int,
+        dense: int,
+        dropout: float,
+        layout: Layout,
+    ) -> None:
+        super().__init__()
+        self.layout = layout
+        self.kernel = kernel
+        self.window = (round(OFFSET * sample_rate), round(DURATION * sample_rate))
+        self.mfcc = MFCC(sample_rate, coefficients, HOP / sample_rate)
+        flat = (self.window[1] // HOP + 1) * coefficients
+        self.standardise = Standardise(coefficients if layout == "frames" else flat)
+        self.convolution1 = nn.Conv1d(coefficients if layout == "frames" else 1, channels, kernel)
+        self.norm1 = MaskedBatchNorm(channels)
+        self.convolution2 = nn.Conv1d(channels, channels, kernel)
+        self.norm2 = MaskedBatchNorm(channels)
+        self.dropout = nn.Dropout(dropout)
+        self.channel = ChannelAttention(channels, reduction)
+        self.spatial = SpatialAttention(kernel)
+        pooled = 2 * channels if layout == "frames" else channels * (flat - 2 * (kernel - 1))
+        self.dense = nn.Linear(pooled, dense)
+        self.norm3 = nn.BatchNorm1d(dense)
+        self.classifier = nn.Linear(dense, classes)
+
+    def forward(self, waveforms: Tensor, lengths: Tensor) -> Tensor:
+        """(B, T) waveforms, (B,) samples -> logits (B, C)."""
+        values, counts = self.features(waveforms, lengths)
+        values = self.standardise(values)
+        if self.layout == "flat":
+            values, counts = values[..., None], torch.full_like(counts, values.shape[1])
+        values, counts = self._at_least(values * frame_mask(counts, values.shape[1])[..., None], counts)
+        values, counts = self._block(self.convolution1, self.norm1, values, counts)
+        values, counts = self._block(self.convolution2, self.norm2, values, counts)
+        mask = frame_mask(counts, values.shape[1])
+        values = self.spatial(self.channel(self.dropout(values), mask), mask)
+        if self.layout == "frames":
+            pooled = torch.cat([masked_mean(values, mask), masked_max(values, mask)], dim=-1)
+        else:
+            pooled = values.flatten(1)
+        logits: Tensor = self.classifier(self.norm3(self.dense(pooled).relu()))
+        return logits
+
+    def features(self, waveforms: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
+        """MFCC before standardisation: (B, T, coefficients) and (B,) frames; flat: (B, frames * coefficients)."""
+        if self.layout == "frames":
+            frames: Frames = self.mfcc(waveforms, lengths)
+            return frames.values, frames.lengths
+        start, size = self.window
+        # As librosa.load does with an offset: what is not there is not loaded; the rest becomes zero features.
+        waveforms, lengths = waveforms[:, start : start + size], (lengths - start).clamp(0, size)
+        values, counts = self.mfcc(F.pad(waveforms, (0, size - waveforms.shape[1])), lengths)
+        counts = torch.where(lengths > 0, counts, 0)
+        return (values * frame_mask(counts, values.shape[1])[..., None]).flatten(1), counts
+
+    def penalised(self) -> list[Tensor]:
+        """The kernels that the source puts its L2 penalty on."""
+        return [self.convolution1.weight, self.convolution2.weight, self.dense.weight]
+
+    def _at_least(self, values: Tensor, counts: Tensor) -> tuple[Tensor, Tensor]:
+        # Two valid convolutions shorten a clip by 2 (kernel - 1) frames; a shorter clip is continued with zeros.
+        needed = 2 * (self.kernel - 1) + 1
+        values = F.pad(values, (0, 0, 0, max(0, needed - values.shape[1])))
+        return values, counts.clamp(min=needed)
+
+    def _block(self, convolution: nn.Module, norm: nn.Module, values: Tensor, counts: Tensor) -> tuple[Tensor, Tensor]:
+        values = convolution(values.transpose(1, 2)).transpose(1, 2).relu()
+        counts = counts - (self.kernel - 1)
+        return norm(values, frame_mask(counts, values.shape[1])), counts
+
+
+class CNNAttn(SERModule):
+    """1D CNN on MFCC with channel and spatial attention.
+
+    Args:
+        labels: class names in the order of the outputs.
+        layout: frames (any length) or flat (the released form, 2.5 s).
+        coefficients: number of MFCC.
+        channels: of both convolutions.
+        kernel: of both convolutions and of the spatial attention.
+        reduction: hidden width of the channel attention.
+        dense: width of the dense layer.
+        dropout: after the second convolution.
+        l2: weight of the L2 penalty on the kernels.
+        sample_rate: Hz.
+        optim: loss, optimiser and schedule.
+    """
+
+    name: ClassVar[str] = "cnn_attn"
+    published: ClassVar[Mapping[str, object]] = {
+        "data.batch_size": 16,
+        "data.sample_rate": 22_050,
+        "data.augment": ["noise", "pitch"],
+        "trainer.max_epochs": 100,
+    }
+
+    def __init__(
+        self,
+        labels: Sequence[str],
+        layout: Layout = "frames",
+        coefficients: int = 20,
+        channels: int = 256,
+        kernel: int = 7,
+        reduction: int = 16,
+        dense: int = 64,
+        dropout: float = 0.2,
+        l2: float = 1e-3,
+        sample_rate: int = 22_050,
+        optim: Optim = Optim(lr=1e-5, optimizer="adam", weight_decay=0.0),  # noqa: B008 - frozen, so safe to share
+    ) -> None:
+        super().__init__(labels, optim, sample_rate)
+        self.save_hyperparameters()
+        self.l2 = l2
+        self.network: CNNAttnNetwork = CNNAttnNetwork(
+            classes=len(labels),
+            sample_rate=sample_rate,
+            coefficients=coefficients,
+            channels=channels,
+            kernel=kernel,
+            reduction=reduction,
+            dense=dense,
+            dropout=dropout,
+            layout=layout,
+        )
+
+    def loss(self, batch: Batch) -> Tensor:
+        """Cross-entropy (or what ``optim`` says) and the L2 penalty of the source."""
+        penalty = sum(
+            (kernel.square().sum() for kernel in self.network.penalised()),
+            torch.zeros((), device=self.device),
+        )
+        return super().loss(batch) + self.l2 * penalty
+
+    def on_fit_start(self) -> None:
+        """Take the features' mean and deviation over the training rows, before the first step."""
+        super().on_fit_start()
+        self.network.standardise.fit(self._rows(batch) for batch in self.training_batches())
+
+    def _rows(self, batch: Batch) -> Tensor:
+        """(N, size) rows to standardise: valid frames, or whole vectors in the flat layout."""
+        values, counts = self.network.features(batch.waveforms, batch.lengths)
+        return values if self.network.layout == "flat" else values[frame_mask(counts, values.shape[1])]

@@ -1,0 +1,198 @@
+"""Layers that several architectures use; all of them give a clip the same output alone and in a padded batch."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+
+class MaskedBiLSTM(nn.Module):
+    """Bidirectional LSTM over padded clips, equal to a packed one and several times faster on a CPU.
+
+    The backward direction reads each clip reversed within its own length, so padding stays behind the end for both
+    directions and never reaches a valid frame. With ``lengths=None`` padding is read like signal, as released code that
+    masks nothing does.
+
+    Args:
+        size: width of the input.
+        hidden: width per direction.
+        layers: how many, each on the output of the one before.
+        dropout: between layers.
+    """
+
+    def __init__(self, size: int, hidden: int, layers: int = 1, dropout: float = 0.0) -> None:
+        super().__init__()
+        widths = [size] + [2 * hidden] * (layers - 1)
+        self.ahead = nn.ModuleList(nn.LSTM(width, hidden, batch_first=True) for width in widths)
+        self.back = nn.ModuleList(nn.LSTM(width, hidden, batch_first=True) for width in widths)
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(self, values: Tensor, lengths: Tensor | None) -> Tensor:
+        """(B, T, size), (B,) frames -> (B, T, 2 * hidden)."""
+        steps = torch.arange(values.shape[1], device=values.device)
+        ends = torch.full_like(steps[:1], values.shape[1]) if lengths is None else lengths
+        # Position t of a clip of length n goes to n - 1 - t; positions past the end stay. Its own inverse.
+        flip = torch.where(steps < ends[:, None], ends[:, None] - 1 - steps, steps).expand(len(values), -1)
+        for layer, (ahead, back) in enumerate(zip(self.ahead, self.back, strict=True)):
+            values = self.dropout(values) if layer else values
+            first, _ = ahead(values)
+            second, _ = back(_reorder(values, flip))
+            values = torch.cat([first, _reorder(second, flip)], dim=-1)
+        return values
+
+
+def _reorder(values: Tensor, index: Tensor) -> Tensor:
+    return values.gather(1, index[..., None].expand(-1, -1, values.shape[-1]))
+
+
+class CrossAttention(nn.Module):
+    """Multi-head attention of one sequence over another.
+
+    Args:
+        size: width of both sequences and of the output.
+        inner: width over all heads.
+        heads: number of heads.
+    """
+
+    def __init__(self, size: int, inner: int, heads: int) -> None:
+        super().__init__()
+        if inner % heads:
+            raise ValueError(f"attention width {inner} is not a multiple of {heads} heads")
+        self.heads = heads
+        self.query = nn.Linear(size, inner)
+        self.key = nn.Linear(size, inner)
+        self.value = nn.Linear(size, inner)
+        self.output = nn.Linear(inner, size)
+
+    def forward(self, queries: Tensor, memory: Tensor, mask: Tensor | None) -> Tensor:
+        """(B, T, size) over (B, S, size); mask (B, S) is True where ``memory`` is valid -> (B, T, size)."""
+        query, key, value = (
+            self._split(self.query(queries)),
+            self._split(self.key(memory)),
+            self._split(self.value(memory)),
+        )
+        bias = None if mask is None else mask[:, None, None, :]
+        attended = F.scaled_dot_product_attention(query, key, value, attn_mask=bias)
+        output: Tensor = self.output(attended.transpose(1, 2).flatten(2))
+        return output
+
+    def _split(self, values: Tensor) -> Tensor:
+        return values.view(*values.shape[:2], self.heads, -1).transpose(1, 2)
+
+
+class SinusoidalPositions(nn.Module):
+    """Adds the positions of Vaswani et al. 2017 (section 3.5) to (B, T, size)."""
+
+    def __init__(self, size: int) -> None:
+        super().__init__()
+        rates = torch.exp(torch.arange(0, size, 2) * (-math.log(10_000.0) / size))
+        self.rates: Tensor
+        self.register_buffer("rates", rates, persistent=False)
+
+    def forward(self, values: Tensor) -> Tensor:
+        """(B, T, size) -> (B, T, size)."""
+        angles = torch.arange(values.shape[1], device=values.device)[:, None] * self.rates
+        positions = torch.stack([angles.sin(), angles.cos()], dim=-1).flatten(1)
+        return values + positions.to(values.dtype)
+
+
+class LayerMix(nn.Module):
+    """Learned softmax-weighted sum over an encoder's layers (SUPERB, Yang et al. 2021); one layer passes through.
+
+    Args:
+        layers: how many hidden states come in.
+    """
+
+    def __init__(self, layers: int) -> None:
+        super().__init__()
+        self.weights = nn.Parameter(torch.zeros(layers)) if layers > 1 else None
+
+    def forward(self, states: Tensor, standardise: Standardise | None = None) -> Tensor:
+        """(B, L, T, D) -> (B, T, D); each layer is standardised first where ``standardise`` (L, D) is given."""
+        if self.weights is None:
+            return states[:, 0] if standardise is None else standardise(states.transpose(1, 2))[:, :, 0]
+        weights = self.weights.softmax(0)
+        if standardise is None:
+            return torch.einsum("l,bltd->btd", weights, states)
+        # Scale and weight in one pass over the states, which are by far the largest tensor here.
+        scale = weights[:, None] / standardise.deviation
+        return torch.einsum("ld,bltd->btd", scale, states) - (scale * standardise.mean).sum(0)
+
+
+class MaskedBatchNorm(nn.Module):
+    """Batch normalisation of (B, T, size) whose statistics are taken over valid frames only.
+
+    Args:
+        size: channels.
+    """
+
+    def __init__(self, size: int) -> None:
+        super().__init__()
+        self.norm = nn.BatchNorm1d(size)
+
+    def forward(self, values: Tensor, mask: Tensor) -> Tensor:
+        """(B, T, size), (B, T) -> (B, T, size); frames that are not valid come out as zero."""
+        if not self.training:  # pointwise then, so there is no need to pick frames
+            normalised: Tensor = self.norm(values.flatten(0, 1)).view_as(values)
+            return normalised * mask[..., None]
+        output = torch.zeros_like(values)
+        output[mask] = self.norm(values[mask]).to(values.dtype)
+        return output
+
+
+class Standardise(nn.Module):
+    """Zero mean and unit variance by statistics of the training side, like scikit-learn's ``StandardScaler``.
+
+    Args:
+        size: the last dimensions, each of whose entries is scaled by itself.
+    """
+
+    def __init__(self, *size: int) -> None:
+        super().__init__()
+        self.mean: Tensor
+        self.deviation: Tensor
+        self.register_buffer("mean", torch.zeros(size))
+        self.register_buffer("deviation", torch.ones(size))
+
+    @torch.no_grad()
+    def fit(self, rows: Iterable[Tensor]) -> None:
+        """Take the statistics of (N, *size) blocks of rows; a constant column keeps deviation 1.
+
+        Raises:
+            ValueError: there are no rows.
+        """
+        count, mean, spread = 0, torch.zeros_like(self.mean).double(), torch.zeros_like(self.mean).double()
+        for block in rows:
+            if len(block) == 0:
+                continue
+            variance, centre = torch.var_mean(block, dim=0, correction=0)
+            # Chan, Golub & LeVeque 1979: the statistics of two parts joined, without the loss of summed squares.
+            share = len(block) / (count + len(block))
+            step = centre.double() - mean
+            mean += step * share
+            spread += variance.double() * len(block) + step.square() * count * share
+            count += len(block)
+        if count == 0:
+            raise ValueError("no training rows to take statistics of")
+        deviation = (spread / count).sqrt()
+        self.mean.copy_(mean)
+        self.deviation.copy_(torch.where(deviation > 1e-6, deviation, 1.0))
+
+    def forward(self, values: Tensor) -> Tensor:
+        """(..., *size) -> (..., *size)."""
+        return (values - self.mean) / self.deviation
+
+
+def masked_mean(values: Tensor, mask: Tensor) -> Tensor:
+    """Mean over the valid frames: (B, T, D), (B, T) -> (B, D)."""
+    weights = mask[..., None].to(values.dtype)
+    return (values * weights).sum(1) / weights.sum(1).clamp(min=1)
+
+
+def masked_max(values: Tensor, mask: Tensor) -> Tensor:
+    """Maximum over the valid frames: (B, T, D), (B, T) -> (B, D)."""
+    return values.masked_fill(~mask[..., None], float("-inf")).amax(1)
