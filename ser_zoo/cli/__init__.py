@@ -1,0 +1,84 @@
+"""The command line: dispatch of the verbs. Each verb's module is imported only when it is called.
+
+Nothing here or in the listing verbs imports torch or lightning, so that help and listings answer at once.
+"""
+
+from __future__ import annotations
+
+import importlib
+import sys
+import warnings
+from collections.abc import Sequence
+
+from ser_zoo.errors import SERZooError, SERZooWarning
+
+VERBS = {
+    "fit": "train on a fold (or all folds), test the best checkpoint, write the result row",
+    "test": "test a checkpoint on the test speakers of its fold",
+    "predict": "label and probabilities of recordings",
+    "models": "list the architectures, or describe one",
+    "corpora": "list the corpora, or describe one",
+}
+HELP = """\
+usage: ser-zoo VERB [OPTIONS]
+
+Speech emotion recognition: fusion architectures compared under speaker-independent protocols.
+
+verbs:
+{verbs}
+
+Start with:  ser-zoo fit --model cnn_attn --data demo
+Help:        ser-zoo VERB --help
+"""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run a verb.
+
+    Args:
+        argv: the arguments after the program's name; None takes those of the process.
+
+    Returns:
+        The exit status: 0; 1 for a mistake that is explained on stderr; 2 for a wrong call.
+    """
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    text = HELP.format(verbs="\n".join(f"  {verb:<10}{summary}" for verb, summary in VERBS.items()))
+    if not arguments or arguments[0] in ("-h", "--help"):
+        print(text)
+        return 0 if arguments else 2
+    if arguments[0] == "--version":
+        from ser_zoo import __version__
+
+        print(f"ser-zoo {__version__}")
+        return 0
+    verb = arguments[0]
+    if verb not in VERBS:
+        from ser_zoo.errors import UnknownNameError
+        from ser_zoo.registry import lookup
+
+        try:
+            lookup(VERBS, verb, "verb")
+        except UnknownNameError as error:
+            print(f"ser-zoo: {error}", file=sys.stderr)
+        return 2
+    with warnings.catch_warnings():
+        # Shown each time, and without the line of code that happened to notice.
+        warnings.simplefilter("always", SERZooWarning)
+        shown = warnings.showwarning
+        warnings.showwarning = lambda message, category, *rest: (
+            print(f"ser-zoo: warning: {message}", file=sys.stderr)
+            if issubclass(category, SERZooWarning)
+            else shown(message, category, *rest)
+        )
+        try:
+            status: int = importlib.import_module(f"ser_zoo.cli.{verb}").run(arguments[1:])
+            return status
+        except SERZooError as error:
+            print(f"ser-zoo: error: {error}", file=sys.stderr)
+            return 1
+        except KeyboardInterrupt:
+            print("ser-zoo: interrupted", file=sys.stderr)
+            return 130
+        except BrokenPipeError:  # the reader of our output (head, less) has closed it
+            sys.stderr.close()
+            return 0

@@ -1,0 +1,230 @@
+"""``ser-zoo fit``: arguments of model, data and trainer, in a file, on the command line, or both."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+from jsonargparse import ActionConfigFile, Namespace  # type: ignore[attr-defined]
+from lightning import Trainer
+from lightning.pytorch.cli import LightningArgumentParser
+
+from ser_zoo.cli.report import show_pooled, show_row
+from ser_zoo.cli.tables import quiet_lightning
+from ser_zoo.corpora import CORPORA
+from ser_zoo.data import SERDataModule
+from ser_zoo.errors import ProtocolError, RunError, SERZooError
+from ser_zoo.evaluation import Run, choose_root, fold_folder, pool, run_folds, write_json
+from ser_zoo.models import MODELS, model_class
+from ser_zoo.registry import lookup
+
+DESCRIPTION = """Train on the training speakers of a fold, choose the epoch on its validation speakers, test that checkpoint
+on its test speakers, and write the result row. Arguments of an architecture: --model.help NAME."""
+# What does not decide a result, and so may differ between a run and its resumption.
+PASSING = ("config", "ckpt_path", "run_dir", "folds")
+
+
+def run(argv: Sequence[str]) -> int:
+    """Train and test."""
+    quiet_lightning()
+    arguments = expand_names(argv)
+    if (name := _value_of(arguments, "--model.help")) is not None:
+        _model_parser(name).print_help()
+        return 0
+    model = _value_of(arguments, "--model.name") or _model_of_configs(arguments)
+    parser = build_parser(model)
+    options = parser.parse_args(arguments)
+    if model is None or options.data.corpus is None:
+        missing = "--model NAME" if model is None else "--data NAME"
+        table: Any = MODELS if model is None else CORPORA
+        raise SERZooError(f"{missing} is missing. Known: {', '.join(sorted(table))}.")
+    lookup(CORPORA, options.data.corpus, "corpus")
+
+    data = SERDataModule(**_arguments(options.data), seed=options.seed_everything)
+    root, folds, resume = _place(options, data)
+    ready = parser.instantiate_classes(options)
+    plan = Run(
+        model=model,
+        arguments={key: value for key, value in _arguments(options.model).items() if key != "name"},
+        trainer=_arguments(ready.trainer),
+        seed=options.seed_everything,
+        monitor=options.monitor,
+        patience=options.patience,
+    )
+
+    def config(fold: int) -> str:
+        return _dump(parser, options, fold)
+
+    if resume:
+        _check_resumption(root, folds, config)
+    rows = run_folds(plan, data, folds, root, config, resume, report=show_row)
+    if len(rows) > 1:
+        pooled = pool(rows)
+        write_json(root / "pooled.json", pooled)
+        show_pooled(pooled)
+    if rows:
+        print(f"results: {root if len(folds) > 1 else fold_folder(root, folds[0])}")
+    return 0
+
+
+def build_parser(model: str | None) -> LightningArgumentParser:
+    """The parser of ``fit`` for one architecture, with the settings of its source as defaults.
+
+    Raises:
+        UnknownNameError: no such architecture.
+    """
+    parser = LightningArgumentParser(prog="ser-zoo fit", description=DESCRIPTION)
+    parser.add_argument("-c", "--config", action=ActionConfigFile, help="YAML file of arguments, such as a recipe")
+    parser.add_argument("--seed_everything", type=int, default=42, help="of weights, dropout, order and augmentation")
+    parser.add_argument(
+        "--folds",
+        default=None,
+        help="all, or folds like 1,3 or 2-5, one after the other and pooled; overrides --data.fold",
+    )
+    parser.add_argument(
+        "--monitor",
+        default="val/ua",
+        help="metric on the validation speakers that chooses the epoch, such as val/loss",
+    )
+    parser.add_argument("--patience", type=int | None, default=None, help="stop after so many epochs without improvement")
+    parser.add_argument(
+        "--run_dir",
+        type=str | None,
+        default=None,
+        help="folder of the run; default: runs/<corpus>-<model>-<protocol>-seed<seed>",
+    )
+    parser.add_argument(
+        "--ckpt_path",
+        type=str | None,
+        default=None,
+        help="last: go on with the newest run of this name; or a last.ckpt",
+    )
+    parser.add_argument("--model.name", type=str | None, default=None, help="architecture; --model NAME is short for it")
+    if model is not None:
+        cls = model_class(model)
+        parser.add_class_arguments(cls, "model", skip={"labels"}, instantiate=False)
+    parser.add_argument("--data.corpus", type=str | None, default=None, help="corpus; --data NAME is short for it")
+    parser.add_class_arguments(SERDataModule, "data", skip={"corpus", "seed"}, instantiate=False)
+    parser.add_lightning_class_args(Trainer, "trainer")
+    if model is not None:
+        parser.set_defaults(dict(cls.published))
+    return parser
+
+
+def expand_names(argv: Sequence[str]) -> list[str]:
+    """``--model NAME`` and ``--data NAME`` written out as ``--model.name NAME`` and ``--data.corpus NAME``."""
+    full = {"--model": "--model.name", "--data": "--data.corpus"}
+    expanded = []
+    for argument in argv:
+        option, equals, value = argument.partition("=")
+        expanded.append(full.get(option, option) + equals + value)
+    return expanded
+
+
+def parse_folds(text: str, available: int) -> list[int]:
+    """Folds of ``all``, ``3``, ``1,3`` or ``2-5``.
+
+    Raises:
+        ProtocolError: not of that form, or not among the folds 1 to ``available``.
+    """
+    if text == "all":
+        return list(range(1, available + 1))
+    folds: list[int] = []
+    for part in str(text).split(","):
+        first, dash, last = part.strip().partition("-")
+        if not first.isdigit() or (dash and not last.isdigit()):
+            raise ProtocolError(f"--folds {text} is not understood. Expected all, or numbers like 1,3 or 2-5.")
+        folds += range(int(first), int(last or first) + 1)
+    if wrong := [fold for fold in folds if not 1 <= fold <= available]:
+        raise ProtocolError(f"--folds {text}: there is no fold {wrong[0]}; the protocol has 1 to {available}.")
+    return sorted(set(folds))
+
+
+def _place(options: Namespace, data: SERDataModule) -> tuple[Path, list[int], bool]:
+    """Folder of the run, its folds, and whether it is resumed."""
+    folds = [data.fold] if options.folds is None else parse_folds(options.folds, data.protocol.folds)
+    chosen = None if options.run_dir is None else Path(options.run_dir)
+    if options.ckpt_path not in (None, "last"):
+        checkpoint = Path(options.ckpt_path)
+        if checkpoint.name != "last.ckpt" or not checkpoint.is_file():
+            raise RunError(
+                f"Cannot go on from {checkpoint}: expected last, or a file RUN/fold-K/checkpoints/last.ckpt that exists."
+            )
+        chosen, folds = (
+            checkpoint.absolute().parents[2],
+            [int(checkpoint.absolute().parents[1].name.removeprefix("fold-"))],
+        )
+    name = f"{data.corpus.name}-{options.model.name}-{data.protocol.name}-seed{options.seed_everything}"
+    resume = options.ckpt_path is not None
+    return choose_root(name, folds, chosen, resume), folds, resume
+
+
+def _check_resumption(root: Path, folds: Sequence[int], config: Any) -> None:
+    """A run is gone on with only under the configuration it was begun with."""
+    for fold in folds:
+        file = fold_folder(root, fold) / "config.yaml"
+        if not file.is_file():
+            continue
+        before, now = _flat(yaml.safe_load(file.read_text()) or {}), _flat(yaml.safe_load(config(fold)))
+        differing = sorted(
+            key for key in before.keys() | now.keys() if key.split(".")[0] not in PASSING and before.get(key) != now.get(key)
+        )
+        if differing:
+            changes = "; ".join(f"{key} was {before.get(key)}, is {now.get(key)}" for key in differing[:5])
+            raise RunError(
+                f"Cannot go on with {file.parent}: it was begun with another configuration ({changes}). Repeat the "
+                "command that began it, or leave --ckpt_path out to start a new run."
+            )
+
+
+def _dump(parser: LightningArgumentParser, options: Namespace, fold: int) -> str:
+    config = copy.deepcopy(options)
+    config.data.fold = fold
+    text: str = parser.dump(config, skip_none=False)
+    return text
+
+
+def _flat(config: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for key, value in config.items():
+        flat.update(_flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {prefix + key: value})
+    return flat
+
+
+def _arguments(options: Namespace) -> dict[str, Any]:
+    """The namespace of a group as keyword arguments; nested groups become dictionaries."""
+    return {key: value.as_dict() if isinstance(value, Namespace) else value for key, value in vars(options).items()}
+
+
+def _value_of(arguments: Sequence[str], option: str) -> str | None:
+    """The last value given to an option."""
+    found = None
+    for index, argument in enumerate(arguments):
+        if argument == option and index + 1 < len(arguments):
+            found = arguments[index + 1]
+        elif argument.startswith(f"{option}="):
+            found = argument.partition("=")[2]
+    return found
+
+
+def _model_of_configs(arguments: Sequence[str]) -> str | None:
+    """The architecture that the configuration file names; which arguments there are depends on it."""
+    path = _value_of(arguments, "--config") or _value_of(arguments, "-c")
+    if path is None:
+        return None
+    try:
+        content = yaml.safe_load(Path(path).read_text())
+    except (OSError, yaml.YAMLError) as error:
+        raise SERZooError(f"Cannot read the configuration {path}: {error}") from error
+    model = content.get("model") if isinstance(content, dict) else None
+    name = model.get("name") if isinstance(model, dict) else None
+    return None if name is None else str(name)
+
+
+def _model_parser(name: str) -> LightningArgumentParser:
+    parser = LightningArgumentParser(prog=f"ser-zoo fit --model {name}", description=f"Arguments of {name}.")
+    parser.add_class_arguments(model_class(name), "model", skip={"labels"}, instantiate=False)
+    return parser

@@ -1,0 +1,87 @@
+"""``ser-zoo models``: the architectures, and the arguments of one."""
+
+from __future__ import annotations
+
+import argparse
+import ast
+import importlib.util
+from collections.abc import Sequence
+from pathlib import Path
+
+from ser_zoo.cli.tables import add_format, show
+from ser_zoo.models import MODELS
+from ser_zoo.registry import lookup
+
+
+def run(argv: Sequence[str]) -> int:
+    """List the architectures, or describe one."""
+    parser = argparse.ArgumentParser(prog="ser-zoo models", description="List the architectures, or describe one.")
+    parser.add_argument("name", nargs="?", help="an architecture; shows its arguments and their defaults")
+    add_format(parser)
+    options = parser.parse_args(argv)
+    if options.name is None:
+        rows = [
+            {
+                "name": name,
+                "parameters": entry.parameters,
+                "summary": entry.summary,
+                "source": entry.source,
+            }
+            for name, entry in sorted(MODELS.items())
+        ]
+        show(
+            rows,
+            options.format,
+            "parameters: trained, without the encoder, at default arguments with four classes",
+        )
+        return 0
+    entry = lookup(MODELS, options.name, "model")
+    arguments = arguments_of(entry.target)
+    if options.format == "table":
+        print(card_of(entry.target))
+    show(arguments, options.format, f"--model {options.name} --model.ARGUMENT VALUE")
+    return 0
+
+
+def arguments_of(target: str) -> list[dict[str, str]]:
+    """Name, type, default and meaning of a class's arguments, read from its source: nothing is imported."""
+    module, _, name = target.partition(":")
+    tree = ast.parse(_source(module).read_text())
+    cls = next(node for node in tree.body if isinstance(node, ast.ClassDef) and node.name == name)
+    init = next(node for node in cls.body if isinstance(node, ast.FunctionDef) and node.name == "__init__")
+    meanings = _meanings(ast.get_docstring(cls) or "")
+    given = init.args.args[1:]
+    defaults = [None] * (len(given) - len(init.args.defaults)) + [ast.unparse(node) for node in init.args.defaults]
+    return [
+        {
+            "argument": argument.arg,
+            "type": ast.unparse(argument.annotation) if argument.annotation else "",
+            "default": default or "(from the data)",
+            "meaning": meanings.get(argument.arg, ""),
+        }
+        for argument, default in zip(given, defaults, strict=True)
+    ]
+
+
+def card_of(target: str) -> str:
+    """The model card: the docstring of the architecture's file."""
+    return ast.get_docstring(ast.parse(_source(target.partition(":")[0]).read_text())) or ""
+
+
+def _source(module: str) -> Path:
+    spec = importlib.util.find_spec(module)
+    if spec is None or spec.origin is None:
+        raise ModuleNotFoundError(module)
+    return Path(spec.origin)
+
+
+def _meanings(docstring: str) -> dict[str, str]:
+    """``Args:`` of a Google-style docstring."""
+    meanings: dict[str, str] = {}
+    for line in docstring.partition("Args:\n")[2].splitlines():
+        name, colon, meaning = line.strip().partition(": ")
+        if colon and name.isidentifier():
+            meanings[name] = meaning
+        elif meanings and line.strip():
+            meanings[list(meanings)[-1]] += f" {line.strip()}"
+    return meanings

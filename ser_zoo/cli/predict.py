@@ -1,0 +1,77 @@
+"""``ser-zoo predict``: label and probabilities of recordings."""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import io
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ser_zoo.cli.tables import add_format, table
+
+if TYPE_CHECKING:
+    from ser_zoo.inference import Prediction
+
+
+def run(argv: Sequence[str]) -> int:
+    """Predict on files and folders."""
+    parser = argparse.ArgumentParser(
+        prog="ser-zoo predict",
+        description="Label and probability of each recording. Folders are searched to any depth.",
+    )
+    parser.add_argument("inputs", nargs="+", metavar="FILE_OR_FOLDER")
+    parser.add_argument("--ckpt_path", required=True, help="checkpoint of a trained model")
+    parser.add_argument("--encoder", help="hub name or folder of the encoder, if it has moved since the training")
+    parser.add_argument("--batch_size", type=int, default=16)
+    parser.add_argument("--device", default="auto", help="cpu, cuda, cuda:1, mps ... (default: auto)")
+    parser.add_argument("--output", type=Path, help="write to this file instead of to the terminal")
+    add_format(parser, ("table", "csv", "json"))
+    options = parser.parse_args(argv)
+    if options.batch_size < 1:
+        parser.error("--batch_size must be at least 1")
+
+    from ser_zoo.inference import audio_paths, load_model, predict
+
+    paths = audio_paths(options.inputs)  # before the model, whose loading takes longer than noticing a wrong path
+    model = load_model(options.ckpt_path, encoder=options.encoder, device=_device(options.device))
+    predictions = predict(model, paths, options.batch_size, progress=sys.stderr.isatty())
+    if options.output is not None:
+        from ser_zoo.cache import atomic_path
+
+        with atomic_path(options.output) as temporary:
+            temporary.write_text(_csv(predictions) if options.format == "table" else _text(predictions, options.format))
+    elif options.format == "table":
+        table([{"file": str(item.path), "label": item.label, "probability": item.probability} for item in predictions])
+    else:
+        sys.stdout.write(_text(predictions, options.format))
+    return 0
+
+
+def _device(name: str) -> str:
+    if name != "auto":
+        return name
+    import torch
+
+    return str(torch.accelerator.current_accelerator() or "cpu") if torch.accelerator.is_available() else "cpu"
+
+
+def _text(predictions: Sequence[Prediction], form: str) -> str:
+    if form == "csv":
+        return _csv(predictions)
+    rows = [{**item._asdict(), "path": str(item.path)} for item in predictions]
+    return json.dumps(rows, indent=2, ensure_ascii=False) + "\n"
+
+
+def _csv(predictions: Sequence[Prediction]) -> str:
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    labels = list(predictions[0].probabilities)
+    writer.writerow(["file", "label", "probability", *(f"probability_{label}" for label in labels)])
+    for item in predictions:
+        values = [f"{value:.8g}" for value in (item.probability, *item.probabilities.values())]
+        writer.writerow([item.path, item.label, *values])
+    return text.getvalue()

@@ -1,0 +1,46 @@
+"""A result on the terminal: metrics, recalls and the confusion matrix, from the stored row."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from ser_zoo.cli.tables import table
+
+METRICS = {"wa": "WA", "ua": "UA", "macro_f1": "macro-F1"}
+
+
+def show_metrics(title: str, labels: Sequence[str], metrics: Mapping[str, Any]) -> None:
+    """Print WA, UA, macro-F1 and the confusion matrix with recalls."""
+    table([{name: float(metrics[key]) for key, name in METRICS.items()}], title)
+    rows = []
+    for label, counts in zip(labels, metrics["confusion"], strict=True):
+        rows.append(
+            {
+                "true / predicted": label,
+                **dict(zip(labels, counts, strict=True)),
+                "recall": metrics["recalls"][label],
+            }
+        )
+    table(rows)
+
+
+def show_row(row: Mapping[str, Any]) -> None:
+    """Print the result of one fold."""
+    show_metrics(title_of(row, f"fold {row['fold']}"), row["labels"], row["metrics"])
+
+
+def show_pooled(pooled: Mapping[str, Any]) -> None:
+    """Print what several folds give together: pooled, and mean and deviation over the folds."""
+    folds = pooled["folds"]
+    show_metrics(title_of(pooled, f"{len(folds)} folds pooled"), pooled["labels"], pooled["pooled"])
+    spread = {name: f"{pooled['mean'][key]:.4f} ± {pooled['deviation'][key]:.4f}" for key, name in METRICS.items()}
+    table([spread], f"mean ± standard deviation over the {len(folds)} folds")
+
+
+def title_of(row: Mapping[str, Any], what: str) -> str:
+    """Model, corpus, protocol and its world; a synthetic corpus is called so."""
+    corpus = row["corpus"] + (" (SYNTHETIC)" if row["synthetic"] else "")
+    protocol = row["protocol"]
+    world = "" if protocol["world"] == "honest" else f" AS PUBLISHED, leaks: {', '.join(protocol['declared_leaks'])}"
+    return f"{row['model']} on {corpus}, {protocol['name']}{world}, {what}, seed {row['seed']}"

@@ -1,0 +1,63 @@
+"""Tables and JSON on stdout, the same for every verb that lists something."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+WIDE = 400  # columns for output that goes to a file or a pipe, where nothing should be cut
+
+
+def add_format(parser: argparse.ArgumentParser, formats: Sequence[str] = ("table", "json")) -> None:
+    """Add ``--format``."""
+    parser.add_argument("--format", choices=formats, default="table", help="of the output (default: table)")
+
+
+def show(rows: Sequence[Mapping[str, Any]], form: str, title: str | None = None) -> None:
+    """Print rows with equal keys as a table or as JSON."""
+    if form == "json":
+        print(json.dumps(list(rows), indent=2, ensure_ascii=False))
+    else:
+        table(rows, title)
+
+
+def table(rows: Sequence[Mapping[str, Any]], title: str | None = None) -> None:
+    """Print rows with equal keys as a table, under a title; numbers stand to the right."""
+    from rich.console import Console
+    from rich.table import Table
+
+    drawn = Table()
+    for key in rows[0] if rows else []:
+        number = isinstance(rows[0][key], int | float) and not isinstance(rows[0][key], bool)
+        drawn.add_column(key.replace("_", " "), justify="right" if number else "left", overflow="fold")
+    for row in rows:
+        drawn.add_row(*(_text(value) for value in row.values()))
+    if title:
+        print(title)
+    Console(width=None if sys.stdout.isatty() else WIDE).print(drawn)
+
+
+def _text(value: object) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, float):
+        return f"{value:.4f}"
+    if isinstance(value, list | tuple):
+        return ", ".join(map(str, value))
+    return "-" if value is None else f"{value:,}" if isinstance(value, int) else str(value)
+
+
+def quiet_lightning() -> None:
+    """Keep Lightning's advice and notices from the terminal; its warnings stay, but for those that do not apply here."""
+    import logging
+    import warnings
+
+    for name in ("lightning.pytorch", "lightning.fabric"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+    # Batches are made in the main process on purpose: the waveforms are in memory, and copying them to workers is slower.
+    warnings.filterwarnings("ignore", message=".*does not have many workers.*")
+    warnings.filterwarnings("ignore", message=".*LeafSpec.*")  # a deprecation inside Lightning itself
+    warnings.filterwarnings("ignore", message=".*smaller than the logging interval.*")  # metrics are logged per epoch

@@ -1,0 +1,94 @@
+"""``ser-zoo test``: the test speakers of a checkpoint's fold once more."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from typing import Any
+
+from ser_zoo.cli.fit import expand_names
+from ser_zoo.cli.report import show_metrics
+from ser_zoo.cli.tables import quiet_lightning
+from ser_zoo.data import SERDataModule
+from ser_zoo.errors import MismatchError
+from ser_zoo.evaluation import score_checkpoint, summarise, write_json
+from ser_zoo.inference import Checkpoint, load_model, read_checkpoint
+
+DESCRIPTION = """Test a checkpoint on the test speakers it was trained to be tested on. Corpus, protocol and fold are taken from
+the checkpoint. Another fold, corpus, protocol or label set is refused, because the checkpoint may have been trained on
+those speakers."""
+# What must be as in training; a different version of a protocol has a different hash.
+IDENTITY = ("corpus", "protocol", "protocol_hash", "fold", "labels")
+
+
+def run(argv: Sequence[str]) -> int:
+    """Test a checkpoint."""
+    quiet_lightning()
+    options = _parser().parse_args(expand_names(argv))
+    checkpoint = read_checkpoint(options.ckpt_path)
+    data = _data(options, checkpoint)
+    check_identity(checkpoint, data, options.allow_mismatch)
+    model = load_model(options.ckpt_path, encoder=options.encoder)
+    scored = score_checkpoint(model, data, {"accelerator": options.accelerator, "devices": 1})
+    metrics = summarise(scored.confusion, model.labels)
+    corpus = data.corpus.name + (" (SYNTHETIC)" if data.corpus.synthetic else "")
+    title = f"{checkpoint.model} on {corpus}, {data.protocol.name}, fold {data.fold}"
+    show_metrics(title, model.labels, metrics)
+    if options.output:
+        write_json(options.output, {"identity": data.identity(), "metrics": metrics})
+    return 0
+
+
+def check_identity(checkpoint: Checkpoint, data: SERDataModule, allow: bool = False) -> None:
+    """Refuse to test on other data than the checkpoint was trained to be tested on.
+
+    Args:
+        checkpoint: what it says of itself.
+        data: that it is to be tested on.
+        allow: the user knows, and takes other data of the same label set.
+
+    Raises:
+        MismatchError: something differs; different labels are never allowed, as the outputs would mean nothing.
+    """
+    found = data.identity()
+    expected = checkpoint.trained_on or {}
+    same_labels = checkpoint.labels == data.labels or (allow and set(data.labels) <= set(checkpoint.labels))
+    if not same_labels:
+        raise MismatchError(
+            f"The checkpoint tells {', '.join(checkpoint.labels)} apart, but {data.corpus.name} here has "
+            f"{', '.join(data.labels)}. Expected the same labels."
+        )
+    differing = [key for key in IDENTITY if expected.get(key) != found[key]]
+    if differing and not allow:
+        changes = "; ".join(f"{key} was {expected.get(key)}, is {found[key]}" for key in differing)
+        raise MismatchError(
+            f"The checkpoint was not trained for this test ({changes}), so it may have been trained on these speakers. "
+            "Leave out the arguments that differ, or pass --allow-mismatch if you know that they are new to it."
+        )
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="ser-zoo test", description=DESCRIPTION)
+    parser.add_argument("--ckpt_path", required=True, help="checkpoint, such as RUN/fold-1/checkpoints/best.ckpt")
+    parser.add_argument("--data.corpus", dest="corpus", metavar="NAME", help="corpus; --data NAME is short for it")
+    parser.add_argument("--data.root", dest="root", metavar="DIR", help="folder of the release")
+    parser.add_argument("--data.protocol", dest="protocol", metavar="NAME")
+    parser.add_argument("--data.fold", dest="fold", type=int, metavar="K")
+    parser.add_argument("--data.batch_size", dest="batch_size", type=int, metavar="N")
+    parser.add_argument("--encoder", help="hub name or folder of the encoder, if it has moved since the training")
+    parser.add_argument("--accelerator", default="auto", help="as of lightning.Trainer (default: auto)")
+    parser.add_argument("--allow-mismatch", action="store_true", help="test on other data than the checkpoint's own")
+    parser.add_argument("--output", help="also write identity and metrics to this JSON file")
+    return parser
+
+
+def _data(options: argparse.Namespace, checkpoint: Checkpoint) -> SERDataModule:
+    arguments: dict[str, Any] = dict(checkpoint.data)
+    if not arguments and options.corpus is None:
+        raise MismatchError("The checkpoint was trained on plain data loaders. Say what to test it on: --data NAME.")
+    given = {key: getattr(options, key) for key in ("corpus", "root", "protocol", "fold", "batch_size")}
+    given = {key: value for key, value in given.items() if value is not None}
+    if given.get("corpus", arguments.get("corpus")) != arguments.get("corpus"):
+        # Root, protocol and fold of one corpus say nothing for another.
+        arguments = {key: value for key, value in arguments.items() if key not in ("root", "protocol", "fold")}
+    return SERDataModule(**{**arguments, **given})

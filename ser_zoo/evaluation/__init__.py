@@ -1,0 +1,19 @@
+"""Metrics of a test, the result row that keeps them, and the run of a fold that makes it."""
+
+from ser_zoo.evaluation.result import Row, Scored, pool, read_result, summarise, write_json
+from ser_zoo.evaluation.run import Run, choose_root, fold_folder, run_fold, run_folds, score_checkpoint
+
+__all__ = [
+    "Row",
+    "Run",
+    "Scored",
+    "choose_root",
+    "fold_folder",
+    "pool",
+    "read_result",
+    "run_fold",
+    "run_folds",
+    "score_checkpoint",
+    "summarise",
+    "write_json",
+]

@@ -1,0 +1,226 @@
+"""The result row: one JSON per fold and seed, and the predictions it stands on."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import json
+import platform
+import subprocess
+from collections.abc import Iterable, Mapping, Sequence
+from functools import cache
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jsonschema
+import torch
+from torch import Tensor
+
+from ser_zoo import __version__, metrics
+from ser_zoo.cache import atomic_path
+from ser_zoo.data import SERDataModule
+from ser_zoo.errors import RunError
+from ser_zoo.models.base import Predictions, SERModule
+
+SCHEMA_VERSION = 1
+ROW, PREDICTIONS = "result.json", "predictions.csv"
+Row = dict[str, Any]
+
+
+class Scored(NamedTuple):
+    """Predictions of a whole side.
+
+    Attributes:
+        ids: N utterance ids, sorted.
+        labels: (N,) true class.
+        probabilities: (N, C).
+    """
+
+    ids: list[str]
+    labels: Tensor
+    probabilities: Tensor
+
+    @property
+    def confusion(self) -> Tensor:
+        """Counts (C, C), rows true, columns predicted."""
+        return metrics.confusion_matrix(self.labels, self.probabilities.argmax(1), self.probabilities.shape[1])
+
+
+def score(batches: Iterable[Predictions]) -> Scored:
+    """Join the batches of a test.
+
+    Raises:
+        RunError: an utterance came twice, so that it would be counted twice.
+    """
+    rows: dict[str, tuple[int, Tensor]] = {}
+    for batch in batches:
+        probabilities = batch["logits"].double().softmax(1).cpu()
+        for key, label, row in zip(batch["ids"], batch["labels"].tolist(), probabilities, strict=True):
+            if key in rows:
+                raise RunError(f"Utterance {key} was tested twice; the metrics would count it twice.")
+            rows[key] = (label, row)
+    ids = sorted(rows)
+    return Scored(ids, torch.tensor([rows[key][0] for key in ids]), torch.stack([rows[key][1] for key in ids]))
+
+
+def summarise(confusion: Tensor, labels: Sequence[str]) -> dict[str, Any]:
+    """The ``metrics`` of a row from a (C, C) confusion matrix."""
+    recalls = metrics.recalls(confusion).tolist()
+    by_label = {label: None if recall != recall else recall for label, recall in zip(labels, recalls, strict=True)}
+    return {**metrics.scores(confusion), "recalls": by_label, "confusion": confusion.tolist()}
+
+
+def result_row(
+    model: SERModule,
+    data: SERDataModule,
+    scored: Scored,
+    seed: int,
+    config: Mapping[str, Any],
+    selection: Mapping[str, Any],
+    durations: Mapping[str, float],
+) -> Row:
+    """The row of one tested fold, as ``result.schema.json`` describes it."""
+    protocol = data.protocol
+    encoder = model.encoder
+    return {
+        "schema": SCHEMA_VERSION,
+        "model": model.name,
+        "parameters": model.parameter_counts(),
+        "corpus": data.corpus.name,
+        "synthetic": data.corpus.synthetic,
+        "labels": model.labels,
+        "data": {
+            **{side: len(rows) for side, rows in data.split._asdict().items()},
+            "content": content_of(data),
+            "excluded": [
+                {"id": key, "reason": reason.replace(f"{data.corpus.root}/", "")}
+                for key, reason in sorted(data.waveforms.bad.items())
+            ],
+        },
+        "protocol": {
+            "name": protocol.name,
+            "version": protocol.version,
+            "hash": protocol.hash,
+            "world": protocol.world,
+            "declared_leaks": list(protocol.declared_leaks),
+        },
+        "fold": data.fold,
+        "seed": seed,
+        "config": dict(config),
+        "encoder": None if encoder is None else {"name": Path(encoder.source).name, **encoder.fingerprint()},
+        "selection": dict(selection),
+        "metrics": summarise(scored.confusion, model.labels),
+        "predictions": PREDICTIONS,
+        "durations": {key: round(value, 3) for key, value in durations.items()},
+        "versions": versions(),
+        "commit": commit(),
+    }
+
+
+def write_result(folder: Path, row: Row, scored: Scored) -> None:
+    """Write predictions and row into a run's folder, the row last: where it is, the result is whole.
+
+    Raises:
+        RunError: the row does not fit its schema, or is there already.
+    """
+    validate(row, "the new row")
+    if (folder / ROW).exists():
+        raise RunError(f"{folder / ROW} exists already. Results are never overwritten; choose another --run_dir.")
+    labels: list[str] = row["labels"]
+    with atomic_path(folder / PREDICTIONS) as temporary, temporary.open("w", newline="") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(["id", "label", "predicted", *(f"probability_{label}" for label in labels)])
+        for key, label, row_probabilities in zip(scored.ids, scored.labels.tolist(), scored.probabilities, strict=True):
+            predicted = labels[int(row_probabilities.argmax())]
+            writer.writerow([key, labels[label], predicted, *(f"{value:.8g}" for value in row_probabilities.tolist())])
+    write_json(folder / ROW, row)
+
+
+def read_result(path: Path) -> Row:
+    """A stored row.
+
+    Raises:
+        RunError: it is missing, is not JSON, or does not fit the schema.
+    """
+    try:
+        row: Row = json.loads(path.read_text())
+    except (OSError, json.JSONDecodeError) as error:
+        raise RunError(f"Cannot read the result row {path}: {error}.") from error
+    validate(row, str(path))
+    return row
+
+
+def validate(row: Row, where: str) -> None:
+    """Check a row against the published schema.
+
+    Raises:
+        RunError: it does not fit; the text names the place.
+    """
+    try:
+        jsonschema.validate(row, schema())
+    except jsonschema.ValidationError as error:
+        raise RunError(f"{where} does not fit the schema of result rows at {error.json_path}: {error.message}") from error
+
+
+@cache
+def schema() -> dict[str, Any]:
+    """The JSON schema of a row."""
+    text = (Path(__file__).parent / "result.schema.json").read_text()
+    parsed: dict[str, Any] = json.loads(text)
+    return parsed
+
+
+def pool(rows: Sequence[Row]) -> dict[str, Any]:
+    """Metrics over several folds of one model, corpus, protocol and seed.
+
+    Returns:
+        ``pooled``: metrics of the summed confusion matrix, every utterance counting once; ``mean`` and ``deviation``
+        (n - 1) of each metric over the folds; ``folds``.
+    """
+    summed = torch.tensor([row["metrics"]["confusion"] for row in rows]).sum(0)
+    values = {name: torch.tensor([row["metrics"][name] for row in rows]).double() for name in ("wa", "ua", "macro_f1")}
+    first = rows[0]
+    return {
+        **{key: first[key] for key in ("model", "corpus", "synthetic", "labels", "protocol", "seed")},
+        "folds": [row["fold"] for row in rows],
+        "pooled": summarise(summed, first["labels"]),
+        "mean": {name: float(value.mean()) for name, value in values.items()},
+        "deviation": {name: float(value.std()) if len(rows) > 1 else None for name, value in values.items()},
+    }
+
+
+def write_json(path: Path, content: object) -> None:
+    """Write indented JSON, whole or not at all."""
+    with atomic_path(path) as temporary:
+        temporary.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n")
+
+
+def content_of(data: SERDataModule) -> str:
+    """16 hex digits over id, label and audio of all utterances that the fold uses."""
+    lines = sorted(f"{row.id} {row.label} {data.waveforms.content[row.id]}" for side in data.split for row in side)
+    return hashlib.sha256("\n".join(lines).encode()).hexdigest()[:16]
+
+
+def versions() -> dict[str, str]:
+    """Versions of what a number depends on."""
+    packages = ("torch", "torchaudio", "lightning", "transformers")
+    return {
+        "ser_zoo": __version__,
+        "python": platform.python_version(),
+        **{name: version(name) for name in packages},
+    }
+
+
+@cache
+def commit() -> str | None:
+    """Commit of the checkout that this package runs from, marked ``-dirty`` when changed; None when it is installed."""
+    here = Path(__file__)
+    # An installed copy may lie inside some other repository, whose commit would say nothing.
+    tracked = ["git", "ls-files", "--error-unmatch", here.name]
+    describe = ["git", "describe", "--always", "--dirty", "--abbrev=12", "--exclude=*"]
+    try:
+        subprocess.run(tracked, cwd=here.parent, check=True, capture_output=True)
+        return subprocess.run(describe, cwd=here.parent, check=True, capture_output=True, text=True).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        return None

@@ -1,0 +1,328 @@
+"""One fold from start to finish: train, test the best checkpoint on the test speakers, write the row.
+
+A run's folder::
+
+    runs/emo_db-cross_attn-loso10-seed1/
+        fold-1/
+            config.yaml           everything needed to repeat it
+            checkpoints/best.ckpt the epoch that was best on the validation speakers
+            checkpoints/last.ckpt the newest epoch, from which an interrupted run goes on
+            curves/               learning curves, a version per start
+            predictions.csv       test speakers: id, label, predicted, probabilities
+            result.json           the row; written last
+        pooled.json               over the folds of one command
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import lightning as L
+import numpy as np
+import torch.distributed
+from lightning.pytorch.callbacks import Callback, EarlyStopping, ModelCheckpoint
+from lightning.pytorch.loggers import CSVLogger
+
+from ser_zoo.data import SERDataModule
+from ser_zoo.errors import RunError
+from ser_zoo.evaluation.result import ROW, Row, Scored, read_result, result_row, score, write_result
+from ser_zoo.models import create_model
+from ser_zoo.models.base import Predictions, SERModule
+
+BEST, LAST = "best", "last"
+ROOT_VARIABLE = "SER_ZOO_RUN_ROOT"  # tells Lightning's further processes the folder that the first one has chosen
+# A trainer's settings that change a number, and so belong in the row.
+TRAINER_KEYS = (
+    "max_epochs",
+    "min_epochs",
+    "max_steps",
+    "accumulate_grad_batches",
+    "gradient_clip_val",
+    "gradient_clip_algorithm",
+    "precision",
+    "deterministic",
+    "limit_train_batches",
+    "limit_val_batches",
+    "limit_test_batches",
+    "devices",
+    "num_nodes",
+)
+
+
+@dataclass(frozen=True)
+class Run:
+    """What is to be trained.
+
+    Attributes:
+        model: name of the architecture.
+        arguments: of its class, without ``labels``.
+        trainer: arguments of ``lightning.Trainer``.
+        seed: of weights, dropout, order and augmentation.
+        monitor: the validation metric that chooses the epoch (``val/ua``, ``val/loss`` ...).
+        patience: epochs without improvement after which training stops; None trains all.
+    """
+
+    model: str
+    arguments: Mapping[str, Any] = field(default_factory=dict)
+    trainer: Mapping[str, Any] = field(default_factory=dict)
+    seed: int = 42
+    monitor: str = "val/ua"
+    patience: int | None = None
+
+
+class PredictionCollector(Callback):
+    """Gathers the test output of all processes."""
+
+    def __init__(self) -> None:
+        self.batches: list[Predictions] = []
+
+    def on_test_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Start anew."""
+        self.batches = []
+
+    def on_test_batch_end(
+        self,
+        trainer: L.Trainer,
+        pl_module: L.LightningModule,
+        outputs: Any,
+        batch: Any,
+        batch_idx: int,
+        dataloader_idx: int = 0,
+    ) -> None:
+        """Keep what ``test_step`` gave, off the device."""
+        logits, labels = outputs["logits"].cpu(), outputs["labels"].cpu()
+        self.batches.append({"ids": outputs["ids"], "logits": logits, "labels": labels})
+
+    def on_test_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Exchange the batches, so that every process has all of them."""
+        if trainer.world_size > 1:
+            parts: list[Any] = [None] * trainer.world_size
+            torch.distributed.all_gather_object(parts, self.batches)
+            self.batches = [batch for part in parts for batch in part]
+
+
+class StepSeed(Callback):
+    """Seeds each step by run seed, epoch and batch, so that a resumed run draws what an uninterrupted one would have drawn.
+
+    Per epoch would not do: making a data loader's iterator draws too, and at another moment after a resumption.
+    """
+
+    def __init__(self, seed: int) -> None:
+        self.seed = seed
+
+    def on_train_batch_start(self, trainer: L.Trainer, pl_module: L.LightningModule, batch: Any, batch_idx: int) -> None:
+        """Seed dropout; order, crops and noise are seeded by the data module in the same way."""
+        step = (self.seed, trainer.current_epoch, batch_idx, trainer.global_rank)
+        torch.manual_seed(int(np.random.SeedSequence(step).generate_state(1, np.uint64)[0] >> 1))
+
+
+def run_fold(run: Run, data: SERDataModule, folder: Path, config: str = "", resume: bool = False) -> Row | None:
+    """Train on one fold, test its best checkpoint, and write the row into ``folder``.
+
+    Args:
+        run: what is trained.
+        data: the fold.
+        folder: of this fold.
+        config: text of ``config.yaml``.
+        resume: go on from ``checkpoints/last.ckpt`` where there is one.
+
+    Returns:
+        The row; None in all processes but the first.
+
+    Raises:
+        RunError: the training was interrupted, or ended without a checkpoint.
+    """
+    L.seed_everything(run.seed, workers=True, verbose=False)
+    data.prepare_data()
+    data.setup()
+    model = create_model(run.model, labels=data.labels, **run.arguments)
+    if model.sample_rate != data.preparation.sample_rate:
+        raise RunError(
+            f"{run.model} expects {model.sample_rate} Hz, but the data are prepared at {data.preparation.sample_rate} "
+            f"Hz. Pass --data.sample_rate {model.sample_rate}."
+        )
+    best, collector = _best(folder, run.monitor), PredictionCollector()
+    trainer = _trainer(run, folder, [best, collector])
+    if trainer.is_global_zero:
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "config.yaml").write_text(config)
+    last = folder / "checkpoints" / f"{LAST}.ckpt"
+    started = time.perf_counter()
+    trainer.fit(model, datamodule=data, ckpt_path=str(last) if resume and last.is_file() else None, weights_only=True)
+    if trainer.interrupted:
+        raise RunError(f"Interrupted. Repeat the command with --ckpt_path {LAST} to go on from the last epoch.")
+    fitted = time.perf_counter()
+    if not best.best_model_path:
+        raise RunError(f"The training of {folder} ended without a checkpoint: no epoch gave a value of {run.monitor}.")
+    trainer.test(model, datamodule=data, ckpt_path=best.best_model_path, verbose=False, weights_only=True)
+    durations = {
+        "features": model.feature_seconds,
+        "fit": fitted - started,
+        "test": time.perf_counter() - fitted,
+    }
+    if not trainer.is_global_zero:
+        return None
+    selection = {
+        "monitor": run.monitor,
+        "value": float(best.best_model_score if best.best_model_score is not None else "nan"),
+        "epoch": int(torch.load(best.best_model_path, weights_only=True, map_location="cpu")["epoch"]),
+        "epochs": trainer.current_epoch,
+    }
+    scored = score(collector.batches)
+    row = result_row(model, data, scored, run.seed, settings(run, model, data), selection, durations)
+    write_result(folder, row, scored)
+    return row
+
+
+def run_folds(
+    run: Run,
+    data: SERDataModule,
+    folds: Sequence[int],
+    root: Path,
+    config: Callable[[int], str],
+    resume: bool,
+    report: Callable[[Row], None],
+) -> list[Row]:
+    """Run several folds one after the other; what is decoded for one serves them all.
+
+    Args:
+        run: what is trained.
+        data: any fold of the protocol.
+        folds: which.
+        root: folder of the run.
+        config: gives the text of a fold's ``config.yaml``.
+        resume: keep finished folds, go on with an unfinished one.
+        report: told each row as it comes.
+
+    Returns:
+        The rows; empty in all processes but the first.
+    """
+    rows: list[Row] = []
+    for fold in folds:
+        folder = fold_folder(root, fold)
+        if resume and (folder / ROW).is_file():
+            row: Row | None = read_result(folder / ROW)
+        else:
+            data = data.for_fold(fold)
+            row = run_fold(run, data, folder, config(fold), resume)
+        if row is not None:
+            report(row)
+            rows.append(row)
+    return rows
+
+
+def score_checkpoint(model: SERModule, data: SERDataModule, trainer: Mapping[str, Any]) -> Scored:
+    """Test a loaded model on the test speakers of ``data``.
+
+    Args:
+        model: as ``load_model`` gives it.
+        data: the fold.
+        trainer: arguments of ``lightning.Trainer``.
+    """
+    collector = PredictionCollector()
+    quiet = {"logger": False, "enable_checkpointing": False, "enable_model_summary": False}
+    L.Trainer(**{**trainer, **quiet, "callbacks": [collector]}).test(model, datamodule=data, verbose=False)
+    return score(collector.batches)
+
+
+def fold_folder(root: Path, fold: int) -> Path:
+    """Where the files of a fold are."""
+    return root / f"fold-{fold}"
+
+
+def choose_root(name: str, folds: Sequence[int], chosen: Path | None, resume: bool) -> Path:
+    """The folder of a run; nothing that exists is ever overwritten.
+
+    Args:
+        name: of the run, below ``runs``.
+        folds: that will be run.
+        chosen: the user's own folder; None makes one of ``name``, with a number when the folds are there already.
+        resume: take the newest run of that name instead of a new one.
+
+    Raises:
+        RunError: a fold is in the chosen folder already, or there is nothing to resume.
+    """
+    if int(os.environ.get("LOCAL_RANK", "0")) > 0:
+        # A further process of the same run: the first one has chosen, and has begun to write there.
+        if inherited := os.environ.get(ROOT_VARIABLE) or chosen:
+            return Path(inherited)
+        raise RunError("With an external launcher the processes cannot agree on a run folder. Pass --run_dir.")
+    base = chosen or Path("runs") / name
+    if resume:
+        root = chosen or max(_siblings(base), key=lambda path: _number(base, path), default=base)
+        if not root.is_dir():
+            raise RunError(f"Nothing to resume: there is no run {root}. Leave --ckpt_path out to start it.")
+    elif chosen is not None:
+        root = chosen
+        if taken := [fold for fold in folds if fold_folder(root, fold).exists()]:
+            raise RunError(
+                f"{root} holds fold {', '.join(map(str, taken))} already. Results are never overwritten: pass another "
+                f"--run_dir, or --ckpt_path {LAST} to go on with that run."
+            )
+    else:
+        root, number = base, 1
+        while any(fold_folder(root, fold).exists() for fold in folds):
+            number += 1
+            root = base.with_name(f"{base.name}-{number}")
+    os.environ[ROOT_VARIABLE] = str(root.absolute())
+    return root
+
+
+def settings(run: Run, model: SERModule, data: SERDataModule) -> dict[str, Any]:
+    """The ``config`` of a row: everything that decides its number, and no local path."""
+    arguments = {key: value for key, value in model.hparams.items() if key != "labels"}
+    if "encoder" in arguments:
+        arguments["encoder"] = Path(str(arguments["encoder"])).name
+    arguments["optim"] = asdict(model.optim)
+    preparation = {
+        **asdict(data.preparation),
+        "crop_seconds": data.crop_seconds,
+        "augment": list(data.augment),
+    }
+    return {
+        "model": arguments,
+        "data": {"batch_size": data.batch_size, **preparation},
+        "trainer": {key: run.trainer[key] for key in TRAINER_KEYS if run.trainer.get(key) is not None},
+        "selection": {"monitor": run.monitor, "patience": run.patience},
+    }
+
+
+def _trainer(run: Run, folder: Path, callbacks: Sequence[Callback]) -> L.Trainer:
+    arguments = dict(run.trainer)
+    own = arguments.pop("callbacks", None) or []
+    # After the epoch is over, not after its validation, or a resumed run would begin in the middle of that epoch.
+    newest = ModelCheckpoint(folder / "checkpoints", filename=LAST, save_on_train_epoch_end=True, enable_version_counter=False)
+    added: list[Callback] = [*own, *callbacks, newest, StepSeed(run.seed)]
+    if run.patience is not None:
+        added.append(EarlyStopping(run.monitor, patience=run.patience, mode=_mode(run.monitor)))
+    if arguments.get("logger") is None:
+        arguments["logger"] = CSVLogger(folder, name="curves")  # a resumed training adds a version to it
+    return L.Trainer(**arguments, callbacks=added)
+
+
+def _best(folder: Path, monitor: str) -> ModelCheckpoint:
+    return ModelCheckpoint(
+        folder / "checkpoints",
+        filename=BEST,
+        monitor=monitor,
+        mode=_mode(monitor),
+        enable_version_counter=False,
+    )
+
+
+def _mode(monitor: str) -> str:
+    return "min" if monitor.endswith("loss") else "max"
+
+
+def _siblings(base: Path) -> list[Path]:
+    return [base, *base.parent.glob(f"{base.name}-[0-9]*")] if base.is_dir() else []
+
+
+def _number(base: Path, path: Path) -> int:
+    suffix = path.name.removeprefix(base.name).removeprefix("-")
+    return int(suffix) if suffix.isdigit() else 1

@@ -1,0 +1,79 @@
+"""From a checkpoint file to a model, without a pickle and without knowing its architecture beforehand."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from pickle import UnpicklingError
+from typing import Any, NamedTuple
+
+import torch
+
+from ser_zoo.errors import RunError
+from ser_zoo.models import model_class
+from ser_zoo.models.base import CHECKPOINT_KEY, SERModule
+
+
+class Checkpoint(NamedTuple):
+    """What a checkpoint says of itself.
+
+    Attributes:
+        model: name of the architecture.
+        labels: class names in the order of the outputs.
+        trained_on: corpus, protocol, fold ... (``SERDataModule.identity``); None when it was trained on plain loaders.
+        arguments: of the architecture's class.
+        data: arguments of the data module; empty when there was none.
+    """
+
+    model: str
+    labels: list[str]
+    trained_on: dict[str, Any] | None
+    arguments: dict[str, Any]
+    data: dict[str, Any]
+
+
+def read_checkpoint(path: Path | str) -> Checkpoint:
+    """Read what a checkpoint says of itself; builds no model.
+
+    Raises:
+        RunError: the file is missing, damaged, or not a checkpoint of this package.
+    """
+    path = Path(path)
+    if not path.is_file():
+        near = sorted(path.glob("**/best.ckpt")) if path.is_dir() else []
+        hint = f" Did you mean {near[0]}?" if near else " Expected a .ckpt file, such as RUN/fold-1/checkpoints/best.ckpt."
+        raise RunError(f"There is no checkpoint file {path}.{hint}")
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+        identity, arguments = content[CHECKPOINT_KEY], content["hyper_parameters"]
+    except (OSError, RuntimeError, UnpicklingError, KeyError, TypeError) as error:
+        raise RunError(f"{path} is not a checkpoint of ser-zoo, or is damaged ({type(error).__name__}: {error}).") from error
+    return Checkpoint(
+        identity["model"],
+        identity["labels"],
+        identity["trained_on"],
+        arguments,
+        content.get("datamodule_hyper_parameters", {}),
+    )
+
+
+def load_model(path: Path | str, encoder: str | None = None, device: torch.device | str = "cpu") -> SERModule:
+    """A trained model, ready to predict.
+
+    Args:
+        path: the checkpoint.
+        encoder: hub name or folder of the encoder, where it is no longer at the place the training found it.
+        device: where the model is put.
+
+    Returns:
+        The model in evaluation mode; its attribute ``labels`` names the outputs.
+
+    Raises:
+        RunError: not a readable checkpoint of this package.
+        EncoderError: the encoder cannot be found, or is another one than that of the training.
+    """
+    checkpoint = read_checkpoint(path)
+    changed = {"encoder": encoder} if encoder is not None else {}
+    model = model_class(checkpoint.model).load_from_checkpoint(
+        path, map_location=device, weights_only=True, strict=True, **changed
+    )
+    return model.to(device).eval()

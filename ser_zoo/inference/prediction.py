@@ -1,0 +1,92 @@
+"""Label and probabilities of recordings."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+from tqdm import tqdm
+
+from ser_zoo.data import read_audio
+from ser_zoo.data.datamodule import collate
+from ser_zoo.errors import AudioError
+from ser_zoo.models.base import SERModule
+
+SUFFIXES = (".wav", ".flac", ".ogg", ".mp3", ".aiff", ".aif")
+
+
+class Prediction(NamedTuple):
+    """What the model says of one recording.
+
+    Attributes:
+        path: the recording.
+        label: the most probable class.
+        probability: of that class.
+        probabilities: per class name.
+    """
+
+    path: Path
+    label: str
+    probability: float
+    probabilities: dict[str, float]
+
+
+def audio_paths(inputs: Iterable[Path | str]) -> list[Path]:
+    """The recordings that files and folders stand for; folders are searched to any depth.
+
+    Raises:
+        AudioError: an input does not exist, or a folder holds no recording.
+    """
+    paths: list[Path] = []
+    for item in map(Path, inputs):
+        if item.is_dir():
+            found = sorted(
+                path
+                for path in item.rglob("*")
+                if path.suffix.lower() in SUFFIXES and not path.name.startswith(".") and path.is_file()
+            )
+            if not found:
+                raise AudioError(f"The folder {item} holds no recording. Expected files with {', '.join(SUFFIXES)}.")
+            paths += found
+        elif item.exists():
+            paths.append(item)
+        else:
+            raise AudioError(f"There is no file or folder {item}.")
+    return list(dict.fromkeys(paths))
+
+
+def predict(model: SERModule, inputs: Iterable[Path | str], batch_size: int = 16, progress: bool = False) -> list[Prediction]:
+    """Classify recordings.
+
+    Args:
+        model: as ``load_model`` gives it.
+        inputs: files and folders.
+        batch_size: recordings at a time.
+        progress: show a bar.
+
+    Returns:
+        One prediction per recording, in the order of the inputs.
+
+    Raises:
+        AudioError: an input does not exist or cannot be decoded.
+    """
+    paths = audio_paths(inputs)
+    bar = tqdm(total=len(paths), desc="predicting", unit="file", leave=False, delay=0.5, disable=not progress)
+    predictions: list[Prediction] = []
+    model.eval()
+    with bar, torch.inference_mode():
+        for chunk in _chunks(paths, batch_size):
+            waveforms = [model.preparation(*read_audio(path)) for path in chunk]
+            batch = model.transfer_batch_to_device(collate(waveforms, [str(path) for path in chunk]), model.device, 0)
+            for path, row in zip(chunk, model(batch).double().softmax(1).tolist(), strict=True):
+                probabilities = dict(zip(model.labels, row, strict=True))
+                label = max(probabilities, key=probabilities.__getitem__)
+                predictions.append(Prediction(path, label, probabilities[label], probabilities))
+            bar.update(len(chunk))
+    return predictions
+
+
+def _chunks(paths: Sequence[Path], size: int) -> Iterator[Sequence[Path]]:
+    return (paths[start : start + size] for start in range(0, len(paths), size))
