@@ -1,0 +1,96 @@
+"""All honest folds of the architectures on EMO-DB and RAVDESS: runs them, keeps their rows, renders the table.
+
+    python benchmarks/spine.py run --encoder FOLDER_OF_WHISPER_BASE [--only emo_db/cross_attn] [--runs DIR]
+    python benchmarks/spine.py render
+
+``run`` calls ``ser-zoo fit --config recipes/CORPUS/MODEL.yaml --folds all`` for each pair, with the corpora under
+``$SER_ZOO_DATA``, and copies result rows and predictions to ``benchmarks/results``; a pair that is there already is not
+run again. ``render`` writes ``benchmarks/results/README.md`` from these rows alone.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from ser_zoo.cache import atomic_path
+from ser_zoo.evaluation import pool, read_result
+
+HERE = Path(__file__).resolve().parent
+RESULTS = HERE / "results"
+PAIRS = ("emo_db/cross_attn", "ravdess/cross_attn", "emo_db/cnn_attn", "ravdess/cnn_attn")
+KEPT = ("result.json", "predictions.csv")
+
+
+def main() -> None:
+    """Run or render."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("action", choices=("run", "render"))
+    parser.add_argument("--encoder", help="hub name or folder of whisper-base's encoder")
+    parser.add_argument("--only", action="append", choices=PAIRS, help="run this pair only; may be repeated")
+    parser.add_argument("--runs", type=Path, default=Path("runs/spine"), help="where the runs themselves go")
+    options = parser.parse_args()
+    if options.action == "run":
+        if options.encoder is None:
+            parser.error("run needs --encoder")
+        for pair in options.only or PAIRS:
+            run(pair, options.encoder, options.runs / pair)
+    render()
+
+
+def run(pair: str, encoder: str, folder: Path) -> None:
+    """Train and test all folds of a pair, then keep its rows; an interrupted run goes on where it stopped."""
+    target = RESULTS / pair
+    if target.exists():
+        print(f"{pair}: rows are there already")
+        return
+    command = [str(Path(sys.executable).with_name("ser-zoo")), "fit", "--config", str(HERE.parent / "recipes" / f"{pair}.yaml")]
+    command += ["--folds", "all", "--seed_everything", "1", "--run_dir", str(folder)]
+    command += ["--ckpt_path", "last"] if folder.is_dir() else []
+    if pair.endswith("cross_attn"):
+        command += ["--model.encoder", encoder]
+    started = time.perf_counter()
+    subprocess.run(command, check=True)
+    print(f"{pair}: {time.perf_counter() - started:.0f} s")
+    with atomic_path(target) as temporary:
+        for fold in sorted(folder.glob("fold-*")):
+            (temporary / fold.name).mkdir(parents=True)
+            for name in KEPT:
+                shutil.copy(fold / name, temporary / fold.name / name)
+        (temporary / "seconds.json").write_text(json.dumps({"all folds": round(time.perf_counter() - started)}) + "\n")
+
+
+def render() -> None:
+    """Write the table of all pairs from the stored rows."""
+    lines = [
+        "# Result rows: honest folds, one seed",
+        "",
+        "Written by `python benchmarks/spine.py render` from the rows below this folder; not edited by hand. Pooled: every",
+        "utterance counts once. ± is the standard deviation over the folds. EMO-DB: the 339 utterances of four of its seven",
+        "classes. Encoder of cross_attn: whisper-base, frozen.",
+        "",
+        "| corpus | model | protocol | folds | trained parameters | WA | UA | macro-F1 | UA over folds | minutes |",
+        "|---|---|---|---|---|---|---|---|---|---|",
+    ]
+    for pair in PAIRS:
+        rows = [read_result(path) for path in sorted((RESULTS / pair).glob("fold-*/result.json"))]
+        if not rows:
+            continue
+        result = pool(rows)
+        pooled, seconds = result["pooled"], json.loads((RESULTS / pair / "seconds.json").read_text())["all folds"]
+        lines.append(
+            f"| {result['corpus']} | {result['model']} | {result['protocol']['name']} | {len(rows)} "
+            f"| {rows[0]['parameters']['trained']:,} | {pooled['wa']:.3f} | **{pooled['ua']:.3f}** | {pooled['macro_f1']:.3f} "
+            f"| {result['mean']['ua']:.3f} ± {result['deviation']['ua']:.3f} | {seconds / 60:.1f} |"
+        )
+    with atomic_path(RESULTS / "README.md") as temporary:
+        temporary.write_text("\n".join(lines) + "\n")
+
+
+if __name__ == "__main__":
+    main()
