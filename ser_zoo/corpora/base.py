@@ -145,7 +145,7 @@ class Corpus(ABC):
 
 def default_root(name: str) -> Path:
     """``$SER_ZOO_DATA/<name>``, else ``data/<name>`` below the working directory."""
-    return Path(os.environ.get("SER_ZOO_DATA", "data")) / name
+    return Path(os.environ.get("SER_ZOO_DATA") or "data") / name
 
 
 def audio_files(folder: Path) -> list[Path]:

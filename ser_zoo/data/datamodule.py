@@ -200,8 +200,7 @@ class SERDataModule(L.LightningDataModule):
         # Two semitones up is the same in every epoch and fold, and costs far more than a training step.
         for utterance in utterances:
             if utterance.id not in self._pitched:
-                waveform = self.waveforms[utterance.id]
-                self._pitched[utterance.id] = raise_pitch(waveform, self.preparation.sample_rate)
+                self._pitched[utterance.id] = raise_pitch(self.waveforms[utterance.id])
         return self._pitched
 
 

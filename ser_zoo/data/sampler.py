@@ -9,6 +9,7 @@ import torch.distributed
 from torch.utils.data import DistributedSampler
 
 BUCKET = 32  # batches that are sorted by length together; larger means less padding and less variety
+JITTER = 0.2  # by which share lengths are changed for that sorting, so that the same clips do not always meet
 
 
 class BucketSampler(DistributedSampler[tuple[int, list[int]]]):
@@ -60,8 +61,9 @@ class BucketSampler(DistributedSampler[tuple[int, list[int]]]):
         order = generator.permutation(len(self.lengths))
         span = self.batch_size * BUCKET
         buckets = [order[start : start + span] for start in range(0, len(order), span)]
+        jittered = self.lengths * generator.uniform(1 - JITTER, 1 + JITTER, len(self.lengths))
         # Only the very last batch may be short: buckets are whole multiples of the batch size.
-        batches = [batch for bucket in buckets for batch in self._cut(bucket[np.argsort(self.lengths[bucket], kind="stable")])]
+        batches = [batch for bucket in buckets for batch in self._cut(bucket[np.argsort(jittered[bucket], kind="stable")])]
         batches = [batches[index] for index in generator.permutation(len(batches))]
         surplus = -len(batches) % self.num_replicas
         return batches + [batches[index % len(batches)] for index in range(surplus)]

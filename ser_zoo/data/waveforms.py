@@ -124,7 +124,8 @@ def _disk(utterances: Sequence[Utterance], preparation: Preparation, cache_gib: 
     """Map the cache of exactly these recordings; make it first if it is not there."""
     samples_file = cache_root() / "waveforms" / f"{_key(utterances, preparation, skip_bad)}.f32"
     index_file = samples_file.with_suffix(".json")
-    if not index_file.is_file():  # written last, so where it is, the samples are whole
+    # The index is written last, so where it is, the samples are whole, unless somebody deleted them.
+    if not (index_file.is_file() and samples_file.is_file()):
         with atomic_path(samples_file) as temporary:
             index = _write(temporary, utterances, preparation, cache_gib, skip_bad)
         with atomic_path(index_file) as temporary:
@@ -132,7 +133,8 @@ def _disk(utterances: Sequence[Utterance], preparation: Preparation, cache_gib: 
         _evict(samples_file, cache_gib)
     samples_file.touch()  # the time of the last use, by which old ones are evicted
     index = json.loads(index_file.read_text())
-    samples = np.memmap(samples_file, dtype=np.float32, mode="r")
+    # An empty file, of a release all of whose recordings are bad, cannot be mapped.
+    samples = np.memmap(samples_file, dtype=np.float32, mode="r") if index["spans"] else np.zeros(0, np.float32)
     arrays = {key: samples[start:stop] for key, (start, stop) in index["spans"].items()}
     return Waveforms(arrays, index["content"], index["bad"])
 

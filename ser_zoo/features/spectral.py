@@ -61,11 +61,12 @@ class Spectrogram(nn.Module):
     def forward(self, waveforms: Tensor, lengths: Tensor) -> Frames:
         """(B, T) waveforms, (B,) samples -> (B, T // hop + 1, bands) in dB."""
         valid = torch.arange(waveforms.shape[1], device=waveforms.device) < lengths[:, None]
+        waveforms = waveforms.float()
         if self.emphasis:
             # The filter leaks one sample past the end of a clip.
             waveforms = preemphasis(waveforms, self.emphasis) * valid
         spectrum = torch.stft(
-            waveforms.float(),
+            waveforms,
             self.n_fft,
             self.hop,
             win_length=len(self.window),
@@ -76,10 +77,12 @@ class Spectrogram(nn.Module):
         power = torch.view_as_real(spectrum).square().sum(-1).transpose(1, 2)
         if self.bank is not None:
             power = power @ self.bank
-        # With a channel dimension the floor below the loudest value is taken per clip, not over the batch.
-        decibel = amplitude_to_DB(power[:, None], 10.0, AMIN, 0.0, TOP_DB)[:, 0]
         counts = lengths // self.hop + 1
-        return Frames(decibel * frame_mask(counts, decibel.shape[1])[..., None], counts)
+        mask = frame_mask(counts, power.shape[1])[..., None]
+        # With a channel dimension the floor below the loudest value is taken per clip, not over the batch. Frames past the
+        # end still reach back into the clip, and must not raise its floor.
+        decibel = amplitude_to_DB((power * mask)[:, None], 10.0, AMIN, 0.0, TOP_DB)[:, 0]
+        return Frames(decibel * mask, counts)
 
 
 class MFCC(nn.Module):
