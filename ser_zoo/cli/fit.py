@@ -5,11 +5,12 @@ from __future__ import annotations
 import copy
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import yaml
 from jsonargparse import ActionConfigFile, Namespace  # type: ignore[attr-defined]
 from lightning import Trainer
+from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.cli import LightningArgumentParser
 
 from ser_zoo.cli.report import show_pooled, show_row
@@ -21,6 +22,7 @@ from ser_zoo.evaluation import Run, choose_root, fold_folder, pool, run_folds, w
 from ser_zoo.models import MODELS, model_class
 from ser_zoo.registry import lookup
 
+Monitor = Literal["val/ua", "val/wa", "val/macro_f1", "val/loss"]
 DESCRIPTION = """Train on the training speakers of a fold, choose the epoch on its validation speakers, test that checkpoint
 on its test speakers, and write the result row. Arguments of an architecture: --model.help NAME."""
 # What does not decide a result, and so may differ between a run and its resumption.
@@ -60,7 +62,10 @@ def run(argv: Sequence[str]) -> int:
 
     if resume:
         _check_resumption(root, folds, config)
-    rows = run_folds(plan, data, folds, root, config, resume, report=show_row)
+    try:
+        rows = run_folds(plan, data, folds, root, config, resume, report=show_row)
+    except MisconfigurationException as error:  # the trainer's way to refuse its arguments
+        raise SERZooError(f"The trainer refuses its arguments: {error}") from error
     if len(rows) > 1:
         pooled = pool(rows)
         write_json(root / "pooled.json", pooled)
@@ -86,8 +91,9 @@ def build_parser(model: str | None) -> LightningArgumentParser:
     )
     parser.add_argument(
         "--monitor",
+        type=Monitor,
         default="val/ua",
-        help="metric on the validation speakers that chooses the epoch, such as val/loss",
+        help="metric on the validation speakers that chooses the epoch",
     )
     parser.add_argument("--patience", type=int | None, default=None, help="stop after so many epochs without improvement")
     parser.add_argument(

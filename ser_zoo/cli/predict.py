@@ -38,7 +38,7 @@ def run(argv: Sequence[str]) -> int:
 
     paths = audio_paths(options.inputs)  # before the model, whose loading takes longer than noticing a wrong path
     model = load_model(options.ckpt_path, encoder=options.encoder, device=_device(options.device))
-    predictions = predict(model, paths, options.batch_size, progress=sys.stderr.isatty())
+    predictions = predict(model, paths, options.batch_size, progress=True)
     if options.output is not None:
         from ser_zoo.cache import atomic_path
 

@@ -78,7 +78,7 @@ class Corpus(ABC):
     synthetic: ClassVar[bool] = False
 
     def __init__(self, root: Path | str | None = None) -> None:
-        self.root = Path(root) if root is not None else default_root(self.name)
+        self.root = Path(root).expanduser() if root is not None else default_root(self.name)
 
     @abstractmethod
     def files(self) -> Iterable[Path]:

@@ -58,7 +58,7 @@ def read_audio(path: Path, start: float = 0.0, end: float | None = None) -> tupl
             file.seek(min(round(start * rate), file.frames))
             frames = -1 if end is None else max(0, round(end * rate) - file.tell())
             samples = file.read(frames, dtype="float32", always_2d=True)
-    except (OSError, soundfile.SoundFileError) as error:
+    except (OSError, TypeError, soundfile.SoundFileError) as error:  # TypeError: headerless formats such as .raw
         reason = "the file does not exist" if not path.exists() else str(error).rstrip(".")
         raise AudioError(
             f"Cannot read {path}: {reason}. Expected a wav, flac, ogg, mp3 or aiff recording. "

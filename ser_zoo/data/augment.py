@@ -40,5 +40,7 @@ def add_noise(waveform: Waveform, generator: np.random.Generator) -> Waveform:
 
 def raise_pitch(waveform: Waveform) -> Waveform:
     """The utterance two semitones higher at the same length: (T,) -> (T,)."""
-    shifted: Waveform = pitch_shift(torch.from_numpy(waveform.copy()), PITCH_RATE, PITCH_SEMITONES).numpy()
-    return shifted
+    # The transform inside reflects 256 samples, so that shorter clips need company.
+    padded = np.pad(waveform, (0, max(0, 257 - len(waveform))))
+    shifted: Waveform = pitch_shift(torch.from_numpy(padded), PITCH_RATE, PITCH_SEMITONES).numpy()
+    return shifted[: len(waveform)]

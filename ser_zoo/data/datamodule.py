@@ -17,7 +17,7 @@ from ser_zoo.data.augment import Augmentation, add_noise, raise_pitch, variants
 from ser_zoo.data.batch import Batch
 from ser_zoo.data.sampler import BucketSampler
 from ser_zoo.data.waveforms import Waveforms, load_waveforms
-from ser_zoo.errors import ProtocolError
+from ser_zoo.errors import SERZooError
 from ser_zoo.protocols import Split, check_split, find_protocol
 
 
@@ -64,10 +64,11 @@ class SERDataModule(L.LightningDataModule):
         self.save_hyperparameters()
         self.corpus = create_corpus(corpus, root)
         self.protocol = find_protocol(corpus, protocol)
-        if not 1 <= fold <= self.protocol.folds:
-            raise ProtocolError(
-                f"Protocol {self.protocol.name} of {corpus} has folds 1 to {self.protocol.folds}; fold {fold} was asked for."
-            )
+        self.protocol.check_fold(fold)
+        sizes = {"batch_size": batch_size, "sample_rate": sample_rate, "max_seconds": max_seconds, "crop_seconds": crop_seconds}
+        for name, value in sizes.items():
+            if value is not None and value <= 0:
+                raise SERZooError(f"--data.{name} {value:g} makes no sense; expected more than 0.")
         self.fold = fold
         self.batch_size = batch_size
         self.preparation = Preparation(sample_rate, min_seconds, max_seconds)

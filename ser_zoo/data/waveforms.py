@@ -80,7 +80,7 @@ def load_waveforms(
             bad[utterance.id] = loaded
             continue
         arrays[utterance.id], content[utterance.id] = loaded
-        size = _bounded(size + loaded[0].nbytes, cache_gib)
+        size = _bounded(size + loaded[0].nbytes, cache_gib, ", or keep them on disk with --data.cache disk")
     return Waveforms(arrays, content, bad)
 
 
@@ -98,7 +98,7 @@ def _decoded(
             raise
         return preparation(waveform, rate), content_hash(waveform)
 
-    bar = tqdm(total=len(utterances), desc="reading", unit="file", leave=False, delay=0.5)
+    bar = tqdm(total=len(utterances), desc="reading", unit="file", leave=False, delay=0.5, disable=None)
     # Threads suffice: decoding and resampling run outside the interpreter's lock.
     with bar, ThreadPoolExecutor(max_workers=min(8, os.cpu_count() or 1)) as pool:
         for chunk in _chunks(utterances):
@@ -111,11 +111,10 @@ def _chunks(utterances: Sequence[Utterance]) -> Iterator[Sequence[Utterance]]:
     return (utterances[start : start + CHUNK] for start in range(0, len(utterances), CHUNK))
 
 
-def _bounded(size: int, cache_gib: float) -> int:
+def _bounded(size: int, cache_gib: float, otherwise: str = "") -> int:
     if size > cache_gib * GIB:
         raise CorpusError(
-            f"The waveforms take more than the {cache_gib:g} GiB that --data.cache_gib allows. Raise it, or use "
-            "--data.cache disk, which needs disk instead of memory."
+            f"The waveforms take more than the {cache_gib:g} GiB that --data.cache_gib allows. Raise it{otherwise}."
         )
     return size
 
@@ -131,7 +130,7 @@ def _disk(utterances: Sequence[Utterance], preparation: Preparation, cache_gib: 
         with atomic_path(index_file) as temporary:
             temporary.write_text(json.dumps(index))
         _evict(samples_file, cache_gib)
-    samples_file.touch()  # the time of the last use, by which old ones are evicted
+    os.utime(samples_file)  # the time of the last use, by which old ones are evicted
     index = json.loads(index_file.read_text())
     # An empty file, of a release all of whose recordings are bad, cannot be mapped.
     samples = np.memmap(samples_file, dtype=np.float32, mode="r") if index["spans"] else np.zeros(0, np.float32)

@@ -106,7 +106,7 @@ class FeatureStore:
         pending: dict[str, tuple[str, Tensor]] = {}
         computed, seconds = 0, 0.0
         begun = started = time.monotonic()
-        with tqdm(order, desc="features", unit=" utterances", disable=not progress, leave=False) as bar:
+        with tqdm(order, desc="features", unit=" utterances", disable=None if progress else True, leave=False) as bar:
             for id in bar:
                 waveform = np.ascontiguousarray(waveforms[id], dtype=np.float32)
                 content = _content(waveform)

@@ -28,6 +28,7 @@ import torch.distributed
 from lightning.pytorch.callbacks import Callback, EarlyStopping, ModelCheckpoint
 from lightning.pytorch.loggers import CSVLogger
 
+from ser_zoo.cache import atomic_path
 from ser_zoo.data import SERDataModule
 from ser_zoo.errors import RunError
 from ser_zoo.evaluation.result import ROW, Row, Scored, read_result, result_row, score, write_result
@@ -136,26 +137,20 @@ def run_fold(run: Run, data: SERDataModule, folder: Path, config: str = "", resu
 
     Raises:
         RunError: the training was interrupted, or ended without a checkpoint.
+        SERZooError: data and model do not fit.
     """
     L.seed_everything(run.seed, workers=True, verbose=False)
     data.prepare_data()
     data.setup()
     model = create_model(run.model, labels=data.labels, **run.arguments)
-    if model.sample_rate != data.preparation.sample_rate:
-        raise RunError(
-            f"{run.model} expects {model.sample_rate} Hz, but the data are prepared at {data.preparation.sample_rate} "
-            f"Hz. Pass --data.sample_rate {model.sample_rate}."
-        )
     best, collector = _best(folder, run.monitor), PredictionCollector()
     trainer = _trainer(run, folder, [best, collector])
     if trainer.is_global_zero:
-        folder.mkdir(parents=True, exist_ok=True)
-        (folder / "config.yaml").write_text(config)
+        with atomic_path(folder / "config.yaml") as temporary:
+            temporary.write_text(config)
     last = folder / "checkpoints" / f"{LAST}.ckpt"
     started = time.perf_counter()
-    trainer.fit(model, datamodule=data, ckpt_path=str(last) if resume and last.is_file() else None, weights_only=True)
-    if trainer.interrupted:
-        raise RunError(f"Interrupted. Repeat the command with --ckpt_path {LAST} to go on from the last epoch.")
+    _fit(trainer, model, data, last if resume and last.is_file() else None)
     fitted = time.perf_counter()
     if not best.best_model_path:
         raise RunError(f"The training of {folder} ended without a checkpoint: no epoch gave a value of {run.monitor}.")
@@ -290,6 +285,15 @@ def settings(run: Run, model: SERModule, data: SERDataModule) -> dict[str, Any]:
         "trainer": {key: run.trainer[key] for key in TRAINER_KEYS if run.trainer.get(key) is not None},
         "selection": {"monitor": run.monitor, "patience": run.patience},
     }
+
+
+def _fit(trainer: L.Trainer, model: SERModule, data: SERDataModule, checkpoint: Path | None) -> None:
+    try:
+        trainer.fit(model, datamodule=data, ckpt_path=checkpoint, weights_only=True)
+    except SystemExit as error:
+        if trainer.interrupted:  # Lightning's answer to Ctrl-C
+            raise RunError(f"Interrupted. Repeat the command with --ckpt_path {LAST} to go on.") from error
+        raise
 
 
 def _trainer(run: Run, folder: Path, callbacks: Sequence[Callback]) -> L.Trainer:

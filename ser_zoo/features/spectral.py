@@ -60,23 +60,26 @@ class Spectrogram(nn.Module):
 
     def forward(self, waveforms: Tensor, lengths: Tensor) -> Frames:
         """(B, T) waveforms, (B,) samples -> (B, T // hop + 1, bands) in dB."""
-        valid = torch.arange(waveforms.shape[1], device=waveforms.device) < lengths[:, None]
-        waveforms = waveforms.float()
+        # In float32 under any precision: half of it costs c0 a fifth of its spread.
+        with torch.autocast(waveforms.device.type, enabled=False):
+            return self._float32(waveforms.float(), lengths)
+
+    def _float32(self, waveforms: Tensor, lengths: Tensor) -> Frames:
         if self.emphasis:
             # The filter leaks one sample past the end of a clip.
-            waveforms = preemphasis(waveforms, self.emphasis) * valid
+            waveforms = preemphasis(waveforms, self.emphasis) * frame_mask(lengths, waveforms.shape[1])
         spectrum = torch.stft(
             waveforms,
             self.n_fft,
             self.hop,
             win_length=len(self.window),
-            window=self.window,
+            window=self.window.float(),
             pad_mode="constant",
             return_complex=True,
         )
         power = torch.view_as_real(spectrum).square().sum(-1).transpose(1, 2)
         if self.bank is not None:
-            power = power @ self.bank
+            power = power @ self.bank.float()
         counts = lengths // self.hop + 1
         mask = frame_mask(counts, power.shape[1])[..., None]
         # With a channel dimension the floor below the loudest value is taken per clip, not over the batch. Frames past the
@@ -115,7 +118,8 @@ class MFCC(nn.Module):
     def forward(self, waveforms: Tensor, lengths: Tensor) -> Frames:
         """(B, T) waveforms, (B,) samples -> (B, T // hop + 1, coefficients)."""
         decibel, counts = self.spectrogram(waveforms, lengths)
-        return Frames(decibel @ self.dct, counts)
+        with torch.autocast(waveforms.device.type, enabled=False):
+            return Frames(decibel @ self.dct.float(), counts)
 
 
 def frame_mask(lengths: Tensor, frames: int) -> Tensor:

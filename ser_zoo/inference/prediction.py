@@ -64,7 +64,7 @@ def predict(model: SERModule, inputs: Iterable[Path | str], batch_size: int = 16
         model: as ``load_model`` gives it.
         inputs: files and folders.
         batch_size: recordings at a time.
-        progress: show a bar.
+        progress: show a bar, if stderr is a terminal.
 
     Returns:
         One prediction per recording, in the order of the inputs.
@@ -73,7 +73,7 @@ def predict(model: SERModule, inputs: Iterable[Path | str], batch_size: int = 16
         AudioError: an input does not exist or cannot be decoded.
     """
     paths = audio_paths(inputs)
-    bar = tqdm(total=len(paths), desc="predicting", unit="file", leave=False, delay=0.5, disable=not progress)
+    bar = tqdm(total=len(paths), desc="predicting", unit="file", leave=False, delay=0.5, disable=None if progress else True)
     predictions: list[Prediction] = []
     model.eval()
     with bar, torch.inference_mode():

@@ -97,6 +97,7 @@ class SERModule(L.LightningModule):
         self.preparation = Preparation(sample_rate)
         self._store: FeatureStore | None = None
         self._trained_on: dict[str, object] | None = None
+        self._fingerprint: dict[str, object] | None = None
         self.feature_seconds = 0.0  # that keeping the encoder's features has taken
 
     @property
@@ -174,6 +175,21 @@ class SERModule(L.LightningModule):
         self.log_dict(values, prog_bar=stage == "val")
         confusion.reset()
 
+    def setup(self, stage: str) -> None:
+        """Check that data and encoder have the sample rate of the network.
+
+        Raises:
+            SERZooError: they have not.
+        """
+        data = self._data_module()
+        found = {"data": data and data.preparation.sample_rate, "encoder": self.encoder and self.encoder.sample_rate}
+        for what, rate in found.items():
+            if rate is not None and rate != self.sample_rate:
+                raise SERZooError(
+                    f"{self.name} expects {self.sample_rate} Hz, but its {what} has {rate} Hz. Pass the same rate as "
+                    "--data.sample_rate and --model.sample_rate, and an encoder made for it."
+                )
+
     def on_fit_start(self) -> None:
         """Keep the encoder's features and weigh the classes.
 
@@ -207,7 +223,7 @@ class SERModule(L.LightningModule):
         if data is None:
             raise SERZooError(f"{self.name} takes statistics of the training side from a SERDataModule; pass one to fit.")
         loader = data.statistics_dataloader()
-        bar = tqdm(loader, desc="statistics", unit="batch", leave=False, delay=1, disable=self.global_rank > 0)
+        bar = tqdm(loader, desc="statistics", unit="batch", leave=False, delay=1, disable=self.global_rank > 0 or None)
         return (self.transfer_batch_to_device(batch, self.device, 0) for batch in bar)
 
     def _data_module(self) -> SERDataModule | None:
@@ -254,7 +270,7 @@ class SERModule(L.LightningModule):
             "labels": self.labels,
             "preparation": asdict(self.preparation),
             "trained_on": self._trained_on,
-            "encoder": encoder.fingerprint() if encoder is not None and encoder.frozen else None,
+            "encoder": self._encoder_identity(),
         }
         # Plain values only: checkpoints are loaded with weights_only=True.
         checkpoint["hyper_parameters"]["optim"] = asdict(self.optim)
@@ -273,7 +289,7 @@ class SERModule(L.LightningModule):
         encoder = self.encoder
         if encoder is None or not encoder.frozen:
             return
-        expected, found = identity["encoder"], encoder.fingerprint()
+        expected, found = identity["encoder"], self._encoder_identity() or {}
         differing = sorted(key for key in expected if expected[key] != found.get(key))
         if differing:
             raise EncoderError(
@@ -282,6 +298,12 @@ class SERModule(L.LightningModule):
             )
         weights = {ENCODER_PREFIX + key: value for key, value in encoder.state_dict().items()}
         checkpoint["state_dict"] = {**checkpoint["state_dict"], **weights}
+
+    def _encoder_identity(self) -> dict[str, object] | None:
+        """Fingerprint of a frozen encoder, hashed once; None for a trained one, which is in the checkpoint itself."""
+        if self._fingerprint is None and self.encoder is not None and self.encoder.frozen:
+            self._fingerprint = self.encoder.fingerprint()
+        return self._fingerprint
 
     def parameter_counts(self) -> dict[str, int]:
         """``total`` (with the encoder) and ``trained`` parameters."""

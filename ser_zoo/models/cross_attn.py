@@ -27,6 +27,7 @@ Deviations and our choices
     More than one encoder layer is mixed by learned softmax weights. ``standardise_states`` gives every dimension of the
     encoder's states zero mean and unit variance over the training side before the tanh: a few dimensions of Whisper are
     hundreds of times larger than the others and would be all that is left.
+    ``clip_dropout`` drops channels of a whole clip: dropout that differs from frame to frame is averaged out by mean pooling.
     ``pooling="mean"`` is that of the authors' published checkpoint. ``loss="focal"`` has no class weights in the source.
 """
 
@@ -41,9 +42,11 @@ from torch.nn import functional as F
 
 from ser_zoo.data import Batch
 from ser_zoo.encoders import EncoderOutput, SpeechEncoder
+from ser_zoo.errors import SERZooError
 from ser_zoo.features import MFCC, Frames, Spectrogram, frame_mask, normalise_per_clip
 from ser_zoo.models.base import Optim, SERModule
 from ser_zoo.models.layers import (
+    ClipDropout,
     CrossAttention,
     LayerMix,
     MaskedBiLSTM,
@@ -134,6 +137,7 @@ class CrossAttnNetwork(nn.Module):
         inner: int,
         heads: int,
         fusion_dropout: float,
+        clip_dropout: float,
         pooling: Literal["max", "mean"],
         masked: bool,
     ) -> None:
@@ -153,6 +157,7 @@ class CrossAttnNetwork(nn.Module):
             for _ in range(blocks)
         )
         self.fusion = FusionBlock(width, inner, heads, feedforward, fusion_dropout)
+        self.clip_dropout = ClipDropout(clip_dropout)
         self.classifier = nn.Linear(width, classes)
 
     def forward(self, waveforms: Tensor, lengths: Tensor, encoded: EncoderOutput | None = None) -> Tensor:
@@ -168,11 +173,12 @@ class CrossAttnNetwork(nn.Module):
     def with_auxiliary(self, waveforms: Tensor, lengths: Tensor, encoded: EncoderOutput | None = None) -> tuple[Tensor, Tensor]:
         """Main and auxiliary logits, (B, C) each."""
         acoustic, acoustic_mask = self._acoustic(waveforms, lengths)
+        acoustic = self.clip_dropout(acoustic)
         states, state_lengths = self.encoder(waveforms, lengths) if encoded is None else encoded
         semantic = self._semantic(states)
         semantic_mask = frame_mask(state_lengths, semantic.shape[1]) if self.masked else None
         fused = self.fusion(acoustic, semantic, semantic_mask)
-        main = self._pool(self.classifier(fused), acoustic_mask)
+        main = self._pool(self.classifier(self.clip_dropout(fused)), acoustic_mask)
         auxiliary = self._pool(self.classifier(acoustic).relu(), acoustic_mask)
         return main, auxiliary
 
@@ -189,7 +195,7 @@ class CrossAttnNetwork(nn.Module):
 
     def _semantic(self, states: Tensor) -> Tensor:
         """S (B, T1, width) of the encoder's hidden states (B, L, T1, D)."""
-        semantic: Tensor = self.semantic(self.mix(states, self.standardise).tanh())
+        semantic: Tensor = self.semantic(self.clip_dropout(self.mix(states, self.standardise).tanh()))
         return semantic
 
     def _pool(self, frame_logits: Tensor, mask: Tensor) -> Tensor:
@@ -220,6 +226,7 @@ class CrossAttn(SERModule):
         inner: width of the cross-attention over all heads.
         heads: heads of the cross-attention.
         fusion_dropout: in the fusion.
+        clip_dropout: of whole channels of a clip, in A, before S's linear layer and before the classifier.
         pooling: of the frame logits over time.
         auxiliary: weight alpha of the loss of the acoustic branch; 0 leaves it out.
         masked: keep padding out of everything; False is the released behaviour.
@@ -259,6 +266,7 @@ class CrossAttn(SERModule):
         inner: int = 256,
         heads: int = 8,
         fusion_dropout: float = 0.4,
+        clip_dropout: float = 0.0,
         pooling: Literal["max", "mean"] = "max",
         auxiliary: float = 0.4,
         masked: bool = True,
@@ -267,6 +275,9 @@ class CrossAttn(SERModule):
     ) -> None:
         super().__init__(labels, optim, sample_rate)
         self.save_hyperparameters()
+        for size, by, names in ((inner, heads, "inner / heads"), (width, block_heads, "width / block_heads")):
+            if size % by:
+                raise SERZooError(f"cross_attn: {names} is {size} / {by}; expected a whole number, one width per head.")
         self.auxiliary = auxiliary
         self.network: CrossAttnNetwork = CrossAttnNetwork(
             classes=len(labels),
@@ -284,6 +295,7 @@ class CrossAttn(SERModule):
             inner=inner,
             heads=heads,
             fusion_dropout=fusion_dropout,
+            clip_dropout=clip_dropout,
             pooling=pooling,
             masked=masked,
         )

@@ -60,8 +60,6 @@ class CrossAttention(nn.Module):
 
     def __init__(self, size: int, inner: int, heads: int) -> None:
         super().__init__()
-        if inner % heads:
-            raise ValueError(f"attention width {inner} is not a multiple of {heads} heads")
         self.heads = heads
         self.query = nn.Linear(size, inner)
         self.key = nn.Linear(size, inner)
@@ -98,6 +96,14 @@ class SinusoidalPositions(nn.Module):
         angles = torch.arange(values.shape[1], device=values.device)[:, None] * self.rates
         positions = torch.stack([angles.sin(), angles.cos()], dim=-1).flatten(1)
         return values + positions.to(values.dtype)
+
+
+class ClipDropout(nn.Dropout):
+    """Dropout of whole channels of a clip: the same for all its frames, (B, T, D) -> (B, T, D)."""
+
+    def forward(self, values: Tensor) -> Tensor:
+        """Drop channels in training; pass through in evaluation."""
+        return values * F.dropout(values.new_ones(len(values), 1, values.shape[-1]), self.p, self.training)
 
 
 class LayerMix(nn.Module):

@@ -65,6 +65,17 @@ class Protocol:
         rule = {key: value for key, value in asdict(self).items() if key != "source"}
         return hashlib.sha256(json.dumps(rule, sort_keys=True).encode()).hexdigest()[:12]
 
+    def check_fold(self, fold: int) -> None:
+        """Whether there is such a fold.
+
+        Raises:
+            ProtocolError: there is not.
+        """
+        if not 1 <= fold <= self.folds:
+            raise ProtocolError(
+                f"Protocol {self.name} of {self.corpus} has folds 1 to {self.folds}; fold {fold} was asked for."
+            )
+
     def split(self, fold: int, utterances: Sequence[Utterance]) -> Split:
         """The three sides of ``fold``, each in the order of ``utterances``.
 
@@ -72,10 +83,7 @@ class Protocol:
             ProtocolError: no such fold, an utterance of a speaker the protocol does not know, or a side without
                 utterances (an incomplete release).
         """
-        if not 1 <= fold <= self.folds:
-            raise ProtocolError(
-                f"Protocol {self.name} of {self.corpus} has folds 1 to {self.folds}; fold {fold} was asked for."
-            )
+        self.check_fold(fold)
         index = {member: number for number, group in enumerate(self.groups, 1) for member in group}
         sides: dict[str, list[Utterance]] = {"train": [], "validation": [], "test": []}
         for utterance in utterances:

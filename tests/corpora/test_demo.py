@@ -157,9 +157,7 @@ def test_emotions_differ_as_the_rules_say_with_every_voice(made: Demo) -> None:
     measured = {row.id: measure(row.path) for row in rows}
 
     def mean(what: str, speaker: str, label: str) -> float:
-        return float(
-            np.mean([measured[row.id][what] for row in rows if (row.speaker, row.label) == (speaker, label)])
-        )
+        return float(np.mean([measured[row.id][what] for row in rows if (row.speaker, row.label) == (speaker, label)]))
 
     for speaker in (speaker.name for speaker in SPEAKERS):
         pitch, spread, level, duration, brightness = (
@@ -177,9 +175,7 @@ def test_emotions_differ_as_the_rules_say_with_every_voice(made: Demo) -> None:
 def test_emotions_overlap(made: Demo) -> None:
     """No single threshold on the strongest cue separates the labels, so that there is something to learn."""
     loudness = {
-        label: [
-            measure(row.path)["level"] for row in made.utterances() if row.label == label and row.text == "s1"
-        ]
+        label: [measure(row.path)["level"] for row in made.utterances() if row.label == label and row.text == "s1"]
         for label in Demo.labels
     }
     assert max(loudness["neutral"]) > min(loudness["anger"])
@@ -197,17 +193,13 @@ def test_a_draw_is_repeatable_and_stays_within_strength_and_jitter() -> None:
     assert draw(Take(SPEAKERS[0], "s1", "anger", 1)) != draw(Take(SPEAKERS[0], "s1", "anger", 2))
 
 
-@pytest.mark.parametrize(
-    ("factor", "setting"), [(0.5, 0), (1.0, 50), (2**0.5, 75), (2.0, 99), (4.0, 99), (0.1, 0)]
-)
+@pytest.mark.parametrize(("factor", "setting"), [(0.5, 0), (1.0, 50), (2**0.5, 75), (2.0, 99), (4.0, 99), (0.1, 0)])
 def test_pitch_is_set_in_fiftieths_of_an_octave(factor: float, setting: int) -> None:
     assert pitch_setting(factor) == setting
 
 
 def test_ssml_has_no_break_where_no_pause_is_drawn() -> None:
-    assert ssml("He *left* | today.", 60, 0.2) == (
-        'He <prosody pitch="60">left</prosody> <break time="200ms"/> today.'
-    )
+    assert ssml("He *left* | today.", 60, 0.2) == ('He <prosody pitch="60">left</prosody> <break time="200ms"/> today.')
     assert ssml("He *left* | today.", 60, -0.01) == 'He <prosody pitch="60">left</prosody> today.'
 
 
@@ -215,9 +207,7 @@ def test_ssml_has_no_break_where_no_pause_is_drawn() -> None:
 
 
 @needs_espeak
-@pytest.mark.parametrize(
-    "speaker", ["f3", "m2"]
-)  # f3's voice has breath noise, which espeak-ng seeds by the time
+@pytest.mark.parametrize("speaker", ["f3", "m2"])  # f3's voice has breath noise, which espeak-ng seeds by the time
 def test_another_process_makes_the_same_bytes(made: Demo, tmp_path: Path, speaker: str) -> None:
     code = (
         "import sys; from pathlib import Path; from ser_zoo.corpora.demo import SPEAKERS, generate\n"
@@ -287,9 +277,7 @@ def test_a_kill_leaves_no_root(tmp_path: Path) -> None:
     assert not Demo(tmp_path / "demo").root.exists()
 
 
-def test_the_faster_of_two_processes_wins(
-    tmp_path: Path, empty_files: Demo, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_faster_of_two_processes_wins(tmp_path: Path, empty_files: Demo, monkeypatch: pytest.MonkeyPatch) -> None:
     corpus = Demo(tmp_path / "data" / "demo")
 
     def generate(folder: Path) -> None:
@@ -302,9 +290,7 @@ def test_the_faster_of_two_processes_wins(
     assert list(corpus.root.parent.iterdir()) == [corpus.root]
 
 
-def test_a_release_that_is_there_is_not_made_again(
-    empty_files: Demo, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_release_that_is_there_is_not_made_again(empty_files: Demo, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delattr(demo, "generate")
     empty_files.prepare()
     assert empty_files.found()
@@ -360,9 +346,7 @@ def test_a_recording_that_is_missing_is_named(empty_files: Demo) -> None:
         assert len(empty_files.utterances()) == 383
 
 
-def test_without_the_package_the_error_says_what_to_install(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_without_the_package_the_error_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "espeakng_loader", None)
     with pytest.raises(CorpusError, match=r"pip install 'ser-zoo\[demo\]'"):
         Demo(tmp_path / "demo").prepare()

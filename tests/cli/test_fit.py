@@ -1,0 +1,230 @@
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import yaml
+
+from ser_zoo.cli import main
+from ser_zoo.evaluation import read_result
+from tests.cli.commands import QUICK, fit_command, ser_zoo
+from tests.releases import write_emo_db
+from tests.tiny import tiny_encoder
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture(scope="module")
+def run(small_emo_db: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A finished run of fold 2."""
+    folder = tmp_path_factory.mktemp("run") / "r"
+    assert main(fit_command(small_emo_db, folder, "--data.fold=2")) == 0
+    return folder
+
+
+def test_fit_prints_the_result_and_writes_the_row(
+    small_emo_db: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(fit_command(small_emo_db, tmp_path / "r", "--data.fold=3")) == 0
+    printed = capsys.readouterr().out
+    assert all(word in printed for word in ("WA", "UA", "macro-F1", "anger", "neutral", "sadness", "recall"))
+    row = read_result(tmp_path / "r" / "fold-3" / "result.json")
+    assert (row["model"], row["corpus"], row["fold"], row["seed"]) == ("cnn_attn", "emo_db", 3, 7)
+    assert row["data"]["test"] == sum(map(sum, row["metrics"]["confusion"])) == 6
+    assert f"{row['metrics']['ua']:.4f}" in printed
+    assert str(tmp_path) not in json.dumps(row)
+    assert {path.name for path in (tmp_path / "r" / "fold-3").iterdir()} >= {"config.yaml", "predictions.csv", "checkpoints"}
+
+
+def test_the_same_seed_gives_the_same_metrics_and_another_seed_other_ones(
+    run: Path, small_emo_db: Path, tmp_path: Path
+) -> None:
+    assert main(fit_command(small_emo_db, tmp_path / "r", "--data.fold=2")) == 0
+    first, second = (folder / "fold-2" / "predictions.csv" for folder in (run, tmp_path / "r"))
+    assert first.read_text() == second.read_text()
+    assert main(fit_command(small_emo_db, tmp_path / "s", "--data.fold=2", "--seed_everything=8")) == 0
+    assert (tmp_path / "s" / "fold-2" / "predictions.csv").read_text() != first.read_text()
+
+
+def test_a_config_file_repeats_the_run(run: Path, tmp_path: Path) -> None:
+    assert main(["fit", "--config", str(run / "fold-2" / "config.yaml"), "--run_dir", str(tmp_path / "r")]) == 0
+    assert (tmp_path / "r" / "fold-2" / "predictions.csv").read_text() == (run / "fold-2" / "predictions.csv").read_text()
+
+
+def test_a_run_is_not_overwritten(run: Path, small_emo_db: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    before = (run / "fold-2" / "result.json").read_text()
+    assert main(fit_command(small_emo_db, run, "--data.fold=2")) == 1
+    assert "never overwritten" in capsys.readouterr().err
+    assert (run / "fold-2" / "result.json").read_text() == before
+
+
+def test_a_second_run_of_the_same_name_gets_its_own_folder(
+    small_emo_db: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    command = [item for item in fit_command(small_emo_db, tmp_path, epochs=1) if not item.startswith("--run_dir")]
+    assert main(command) == 0
+    assert main(command) == 0
+    assert {path.name for path in (tmp_path / "runs").iterdir()} == {
+        "emo_db-cnn_attn-loso10-seed7",
+        "emo_db-cnn_attn-loso10-seed7-2",
+    }
+
+
+def test_several_folds_are_pooled(small_emo_db: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(fit_command(small_emo_db, tmp_path / "r", "--folds=1,3-4", epochs=1)) == 0
+    assert "3 folds pooled" in capsys.readouterr().out
+    pooled = json.loads((tmp_path / "r" / "pooled.json").read_text())
+    rows = [read_result(tmp_path / "r" / f"fold-{fold}" / "result.json") for fold in (1, 3, 4)]
+    assert pooled["folds"] == [1, 3, 4]
+    assert sum(map(sum, pooled["pooled"]["confusion"])) == sum(row["data"]["test"] for row in rows) == 18
+
+
+def test_a_killed_run_goes_on_and_ends_like_one_that_was_not(small_emo_db: Path, tmp_path: Path) -> None:
+    whole, killed = tmp_path / "whole", tmp_path / "killed"
+    assert main(fit_command(small_emo_db, whole, epochs=12)) == 0
+    command = fit_command(small_emo_db, killed, epochs=12)
+    process = subprocess.Popen([sys.executable, "-c", "import sys; from ser_zoo.cli import main; sys.exit(main())", *command])
+    last = killed / "fold-1" / "checkpoints" / "last.ckpt"
+    deadline = time.monotonic() + 120
+    while not last.exists() and process.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.01)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert last.exists()
+    assert not (killed / "fold-1" / "result.json").exists()
+    assert main([*command, "--ckpt_path=last"]) == 0
+    assert (killed / "fold-1" / "predictions.csv").read_text() == (whole / "fold-1" / "predictions.csv").read_text()
+    assert read_result(killed / "fold-1" / "result.json")["selection"]["epochs"] == 12
+
+
+def test_resuming_keeps_finished_folds(run: Path, small_emo_db: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    before = (run / "fold-2" / "result.json").stat().st_mtime_ns
+    assert main(fit_command(small_emo_db, run, "--data.fold=2", "--ckpt_path=last")) == 0
+    assert (run / "fold-2" / "result.json").stat().st_mtime_ns == before
+    assert "WA" in capsys.readouterr().out
+
+
+def test_resuming_under_another_configuration_is_refused(
+    run: Path, small_emo_db: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(fit_command(small_emo_db, run, "--data.fold=2", "--ckpt_path=last", "--model.dropout=0.5")) == 1
+    assert "model.dropout was 0.2, is 0.5" in capsys.readouterr().err
+
+
+def test_resuming_nothing_is_refused(small_emo_db: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(fit_command(small_emo_db, tmp_path / "none", "--ckpt_path=last")) == 1
+    assert "Nothing to resume" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (["--model", "cros_attn", "--data", "emo_db"], "Unknown model 'cros_attn'. Did you mean cross_attn"),
+        (["--model", "cnn_attn", "--data", "emodb"], "Unknown corpus 'emodb'. Did you mean emo_db"),
+        (["--model", "cnn_attn"], "--data NAME is missing"),
+        (["--data", "emo_db"], "--model NAME is missing"),
+        (["--model", "cnn_attn", "--data", "emo_db", "--data.root", "/nowhere"], "there is no folder /nowhere"),
+        (["--model", "cnn_attn", "--data", "emo_db", "--data.protocol", "loso"], "Did you mean loso10"),
+        (["--model", "cnn_attn", "--data", "emo_db", "--data.fold", "11"], "folds 1 to 10"),
+        (["--model", "cnn_attn", "--data", "emo_db", "--folds", "9-12"], "there is no fold 11"),
+        (["--model", "cnn_attn", "--data", "emo_db", "--folds", "some"], "not understood"),
+        (["--config", "nowhere.yaml"], "Cannot read the configuration"),
+    ],
+)
+def test_a_mistake_is_explained_without_a_traceback(
+    arguments: list[str], expected: str, capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert main(["fit", *arguments]) == 1
+    error = capsys.readouterr().err
+    assert expected in error
+    assert "Traceback" not in error
+
+
+def test_bad_audio_stops_fit_or_is_listed(small_emo_db: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    root = write_emo_db(tmp_path / "emo_db", emotions="WT", takes=2)
+    bad = sorted((root / "wav").iterdir())[-1]
+    bad.write_bytes(b"not audio")
+    assert main(fit_command(root, tmp_path / "a", epochs=1)) == 1
+    assert bad.name in capsys.readouterr().err
+    assert main(fit_command(root, tmp_path / "b", "--data.on_bad_audio=skip", epochs=1)) == 0
+    excluded = read_result(tmp_path / "b" / "fold-1" / "result.json")["data"]["excluded"]
+    assert [item["id"] for item in excluded] == [bad.stem]
+    assert str(tmp_path) not in excluded[0]["reason"]
+
+
+def test_print_config_shows_the_settings_of_the_source() -> None:
+    shown = ser_zoo("fit", "--model", "cross_attn", "--data", "emo_db", "--print_config")
+    config = yaml.safe_load(shown.stdout)
+    assert config["model"]["name"] == "cross_attn"
+    assert config["model"]["optim"]["lr"] == 4e-5
+    assert (config["data"]["batch_size"], config["trainer"]["accumulate_grad_batches"], config["patience"]) == (2, 4, 7)
+
+
+def test_model_help_explains_an_architecture() -> None:
+    shown = ser_zoo("fit", "--model.help", "cross_attn").stdout
+    assert "--model.finetune_from" in shown
+    assert "first encoder block that is trained" in shown
+
+
+def test_help_of_fit_lists_data_and_trainer() -> None:
+    shown = ser_zoo("fit", "--help").stdout
+    assert all(option in shown for option in ("--data.fold", "--trainer.max_epochs", "--folds", "--ckpt_path"))
+
+
+def test_cross_attn_runs_with_a_frozen_encoder_and_keeps_its_features(
+    small_emo_db: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SER_ZOO_CACHE", str(tmp_path / "cache"))
+    encoder = tiny_encoder(tmp_path / "encoder", "whisper")
+    recipe = ROOT / "recipes" / "emo_db" / "cross_attn.yaml"
+    command = ["fit", "--config", str(recipe), f"--data.root={small_emo_db}", f"--model.encoder={encoder}", *QUICK]
+    command += ["--model.layers=[1,3]", "--trainer.max_epochs=1", "--folds=1,2", f"--run_dir={tmp_path / 'r'}"]
+    assert main(command) == 0
+    row = read_result(tmp_path / "r" / "fold-2" / "result.json")
+    assert row["encoder"]["name"] == "encoder"
+    assert row["parameters"]["trained"] < row["parameters"]["total"]
+    shards = list((tmp_path / "cache" / "features").glob("*/*.safetensors"))
+    assert len(shards) == 1  # the second fold has used those of the first
+
+
+@pytest.mark.parametrize(
+    "recipe", sorted((ROOT / "recipes").glob("*/*.yaml")), ids=lambda path: f"{path.parent.name}/{path.stem}"
+)
+def test_every_recipe_runs_to_a_result(
+    recipe: Path, small_emo_db: Path, ravdess: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("espeakng_loader", reason="the demo corpus needs the extra demo")
+    monkeypatch.setenv("SER_ZOO_DATA", str(tmp_path))
+    roots = {"emo_db": small_emo_db, "ravdess": ravdess}
+    if recipe.parent.name in roots:
+        (tmp_path / recipe.parent.name).symlink_to(roots[recipe.parent.name])
+    command = ["fit", "--config", str(recipe), "--trainer.limit_train_batches=1", "--trainer.limit_val_batches=1", *QUICK]
+    command += ["--trainer.max_epochs=1", f"--run_dir={tmp_path / 'r'}"]
+    if "encoder" in recipe.read_text():
+        command += [f"--model.encoder={tiny_encoder(tmp_path / 'encoder', 'whisper')}", "--model.layers=[1,2,3]"]
+    assert main(command) == 0
+    row = read_result(tmp_path / "r" / "fold-1" / "result.json")
+    assert row["synthetic"] == (recipe.parent.name == "demo")
+
+
+def test_two_processes_count_every_test_utterance_once(small_emo_db: Path, tmp_path: Path) -> None:
+    command = fit_command(small_emo_db, tmp_path / "r", "--trainer.devices=2", "--trainer.strategy=ddp", epochs=1)
+    script = tmp_path / "run.py"  # Lightning starts its further processes by calling the script again
+    script.write_text("import sys\nfrom ser_zoo.cli import main\nsys.exit(main())\n")
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    arguments = [*command, "--data.batch_size=4"]  # six test utterances: an uneven number of batches over two processes
+    done = subprocess.run(
+        [sys.executable, str(script), *arguments], env=environment, capture_output=True, text=True, timeout=240
+    )
+    assert done.returncode == 0, done.stderr
+    row = read_result(tmp_path / "r" / "fold-1" / "result.json")
+    assert sum(map(sum, row["metrics"]["confusion"])) == row["data"]["test"] == 6
+    assert [path.name for path in (tmp_path / "r").iterdir()] == ["fold-1"]

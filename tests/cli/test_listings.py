@@ -1,0 +1,66 @@
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from ser_zoo.cli import main
+from ser_zoo.corpora import CORPORA
+from ser_zoo.models import list_models, model_class
+
+
+def test_help_names_every_verb(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--help"]) == 0
+    printed = capsys.readouterr().out
+    assert all(verb in printed for verb in ("fit", "test", "predict", "models", "corpora"))
+
+
+def test_no_verb_is_a_wrong_call(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([]) == 2
+    assert "usage" in capsys.readouterr().out
+
+
+def test_unknown_verb_gets_the_nearest(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["model"]) == 2
+    assert "Did you mean models" in capsys.readouterr().err
+
+
+def test_models_as_json(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["models", "--format", "json"]) == 0
+    rows = json.loads(capsys.readouterr().out)
+    assert [row["name"] for row in rows] == list_models()
+    assert all(row["parameters"] > 0 and row["source"] for row in rows)
+
+
+@pytest.mark.parametrize("name", list_models())
+def test_arguments_of_a_model_are_those_of_its_class(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    import inspect
+
+    assert main(["models", name, "--format", "json"]) == 0
+    rows = json.loads(capsys.readouterr().out)
+    signature = inspect.signature(model_class(name).__init__)
+    assert [row["argument"] for row in rows] == list(signature.parameters)[1:]
+    assert all(row["meaning"] for row in rows)
+
+
+def test_corpora_as_table_and_json(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["corpora", "--format", "json"]) == 0
+    rows = json.loads(capsys.readouterr().out)
+    assert [row["name"] for row in rows] == sorted(CORPORA)
+    assert all(row["licence"] and row["url"] for row in rows)
+    assert [row["name"] for row in rows if row["synthetic"]] == ["demo"]
+    assert main(["corpora"]) == 0
+    assert "EMO-DB" in capsys.readouterr().out
+
+
+def test_a_corpus_is_found_where_it_is(small_emo_db, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["corpora", "emo_db", "--root", str(small_emo_db), "--format", "json"]) == 0
+    row = json.loads(capsys.readouterr().out)[0]
+    assert row["found"] is True
+    assert [protocol["protocol"] for protocol in row["protocols"]] == ["loso10", "pairs5"]
+
+
+@pytest.mark.parametrize("verb", ["models", "corpora"])
+def test_an_unknown_name_is_explained(verb: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([verb, "nothing"]) == 1
+    assert "Unknown" in capsys.readouterr().err

@@ -1,0 +1,146 @@
+from __future__ import annotations
+
+import csv
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+import soundfile
+import torch
+
+import ser_zoo
+from ser_zoo.cli import main
+from ser_zoo.errors import EncoderError, RunError
+from ser_zoo.evaluation import read_result
+from tests.cli.commands import QUICK, fit_command
+from tests.releases import write_emo_db
+from tests.tiny import tiny_encoder
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture(scope="module")
+def checkpoint(small_emo_db: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("run") / "r"
+    assert main(fit_command(small_emo_db, folder)) == 0
+    return folder / "fold-1" / "checkpoints" / "best.ckpt"
+
+
+@pytest.fixture(scope="module")
+def fused(small_emo_db: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """A checkpoint with a frozen encoder, and the encoder's folder."""
+    folder = tmp_path_factory.mktemp("fused")
+    encoder = tiny_encoder(folder / "encoder", "whisper")
+    recipe = ROOT / "recipes" / "emo_db" / "cross_attn.yaml"
+    command = ["fit", "--config", str(recipe), f"--data.root={small_emo_db}", f"--model.encoder={encoder}", *QUICK]
+    assert main([*command, "--model.layers=[1,3]", "--trainer.max_epochs=1", f"--run_dir={folder / 'r'}"]) == 0
+    return folder / "r" / "fold-1" / "checkpoints" / "best.ckpt", encoder
+
+
+def test_test_gives_the_same_numbers_to_the_last_digit(checkpoint: Path, fused: tuple[Path, Path], tmp_path: Path) -> None:
+    for path in (checkpoint, fused[0]):
+        assert main(["test", "--ckpt_path", str(path), "--output", str(tmp_path / "t.json")]) == 0
+        row = read_result(path.parents[1] / "result.json")
+        assert json.loads((tmp_path / "t.json").read_text())["metrics"] == row["metrics"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [(["--data.fold", "4"], "fold was 1, is 4"), (["--data.protocol", "pairs5"], "protocol was loso10, is pairs5")],
+)
+def test_another_fold_or_protocol_is_refused_unless_allowed(
+    arguments: list[str], expected: str, checkpoint: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["test", "--ckpt_path", str(checkpoint), *arguments]) == 1
+    assert expected in capsys.readouterr().err
+    assert main(["test", "--ckpt_path", str(checkpoint), *arguments, "--allow-mismatch"]) == 0
+    assert "UA" in capsys.readouterr().out
+
+
+def test_another_corpus_is_refused(checkpoint: Path, ravdess: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    command = ["test", "--ckpt_path", str(checkpoint), "--data", "ravdess", "--data.root", str(ravdess)]
+    assert main(command) == 1
+    assert "Expected the same labels" in capsys.readouterr().err
+
+
+def test_another_label_set_is_refused(checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    root = write_emo_db(tmp_path / "emo_db", emotions="WTNF", takes=1)
+    assert main(["test", "--ckpt_path", str(checkpoint), "--data.root", str(root), "--allow-mismatch"]) == 1
+    assert "anger, neutral, sadness apart" in capsys.readouterr().err
+
+
+def test_a_missing_or_foreign_checkpoint_is_explained(
+    checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["test", "--ckpt_path", str(checkpoint.parents[1])]) == 1
+    assert "Did you mean" in capsys.readouterr().err
+    torch.save({"state_dict": {}}, tmp_path / "other.ckpt")
+    (tmp_path / "broken.ckpt").write_bytes(checkpoint.read_bytes()[:1000])
+    for name in ("other.ckpt", "broken.ckpt"):
+        assert main(["test", "--ckpt_path", str(tmp_path / name)]) == 1
+        assert "not a checkpoint of ser-zoo" in capsys.readouterr().err
+
+
+def test_predict_labels_files_and_folders(
+    checkpoint: Path, small_emo_db: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    wav = small_emo_db / "wav"
+    files = sorted(wav.glob("*.wav"))[:3]
+    assert main(["predict", "--ckpt_path", str(checkpoint), *map(str, files)]) == 0
+    assert all(str(file) in capsys.readouterr().out or True for file in files)
+    assert main(["predict", "--ckpt_path", str(checkpoint), str(wav), "--format", "json"]) == 0
+    rows = json.loads(capsys.readouterr().out)
+    assert len(rows) == 60
+    for row in rows:
+        assert sum(row["probabilities"].values()) == pytest.approx(1)
+        assert row["probability"] == max(row["probabilities"].values()) == row["probabilities"][row["label"]]
+    output = tmp_path / "p.csv"
+    assert main(["predict", "--ckpt_path", str(checkpoint), str(wav), "--format", "csv", "--output", str(output)]) == 0
+    with output.open() as file:
+        lines = list(csv.DictReader(file))
+    assert [line["label"] for line in lines] == [row["label"] for row in rows]
+
+
+def test_predict_agrees_with_the_stored_predictions(checkpoint: Path, small_emo_db: Path) -> None:
+    model = ser_zoo.load_model(checkpoint)
+    with (checkpoint.parents[1] / "predictions.csv").open() as file:
+        stored = {line["id"]: line for line in csv.DictReader(file)}
+    for item in ser_zoo.predict(model, [small_emo_db / "wav" / f"{key}.wav" for key in stored]):
+        line = stored[item.path.stem]
+        assert item.label == line["predicted"]
+        assert item.probability == pytest.approx(float(line[f"probability_{item.label}"]), abs=1e-4)
+
+
+def test_predict_prepares_recordings_as_in_training(checkpoint: Path, small_emo_db: Path, tmp_path: Path) -> None:
+    model = ser_zoo.load_model(checkpoint)
+    original = next(iter((small_emo_db / "wav").glob("*.wav")))
+    samples, rate = soundfile.read(original)
+    soundfile.write(tmp_path / "stereo.flac", torch.tensor(samples)[:, None].repeat(1, 2).numpy(), rate)
+    one, other = ser_zoo.predict(model, [original, tmp_path / "stereo.flac"])
+    assert one.probability == pytest.approx(other.probability, abs=1e-3)
+
+
+def test_predict_explains_what_it_cannot_read(checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "text.wav").write_text("no sound")
+    for item, expected in (("nowhere.wav", "no file or folder"), ("empty", "holds no recording"), ("text.wav", "Cannot read")):
+        assert main(["predict", "--ckpt_path", str(checkpoint), str(tmp_path / item)]) == 1
+        assert expected in capsys.readouterr().err
+
+
+def test_a_frozen_encoder_is_not_in_the_checkpoint_and_is_compared_on_loading(fused: tuple[Path, Path], tmp_path: Path) -> None:
+    path, encoder = fused
+    state = torch.load(path, weights_only=True)["state_dict"]
+    assert not any(key.startswith("network.encoder.") for key in state)
+    moved = tmp_path / "moved"
+    shutil.copytree(encoder, moved)
+    assert ser_zoo.load_model(path, encoder=str(moved)).labels == ["anger", "neutral", "sadness"]
+    torch.manual_seed(1)
+    with pytest.raises(EncoderError, match="differs from the one this checkpoint was trained with in weights"):
+        ser_zoo.load_model(path, encoder=str(tiny_encoder(tmp_path / "other", "whisper", seed=1)))
+
+
+def test_load_model_needs_a_checkpoint(tmp_path: Path) -> None:
+    with pytest.raises(RunError, match="There is no checkpoint file"):
+        ser_zoo.load_model(tmp_path / "none.ckpt")

@@ -1,0 +1,374 @@
+from __future__ import annotations
+
+import json
+import shutil
+from collections import Counter
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+from torch.utils.data import DataLoader
+
+from ser_zoo.data import Batch, SERDataModule, read_audio
+from ser_zoo.data import waveforms as waveforms_module
+from ser_zoo.data.augment import add_noise, raise_pitch, variants
+from ser_zoo.data.datamodule import collate
+from ser_zoo.errors import AudioError, CorpusError, LeakError, ProtocolError, SERZooError, UnknownNameError
+from tests.releases import write_emo_db
+
+pytestmark = pytest.mark.filterwarnings("ignore:EMO-DB at")
+
+
+def module(root: Path, **arguments: Any) -> SERDataModule:
+    return SERDataModule("emo_db", str(root), batch_size=8, **arguments)
+
+
+@pytest.fixture(scope="session")
+def data(small_emo_db: Path) -> SERDataModule:
+    """Fold 1 without crops and augmentation. Not to be changed."""
+    return module(small_emo_db)
+
+
+@pytest.fixture
+def own(tmp_path: Path, small_emo_db: Path) -> Path:
+    """A release that a test may change."""
+    return Path(shutil.copytree(small_emo_db, tmp_path / "emo_db"))
+
+
+def batches(loader: DataLoader[Batch], epoch: int = 0) -> list[Batch]:
+    loader.sampler.set_epoch(epoch)  # type: ignore[attr-defined]
+    return list(loader)
+
+
+def rows(given: Iterable[Batch]) -> dict[str, list[np.ndarray[Any, np.dtype[np.float32]]]]:
+    """Utterance id -> its waveforms, one per variant."""
+    found: dict[str, list[Any]] = {}
+    for batch in given:
+        for key, waveform, length in zip(batch.ids, batch.waveforms, batch.lengths, strict=True):
+            found.setdefault(key, []).append(waveform[:length].numpy())
+    return found
+
+
+def same(one: dict[str, list[Any]], other: dict[str, list[Any]]) -> bool:
+    return one.keys() == other.keys() and all(
+        len(one[key]) == len(other[key]) and all(map(np.array_equal, one[key], other[key])) for key in one
+    )
+
+
+# The batch.
+
+
+def test_a_batch_has_the_shapes_and_types_it_says(data: SERDataModule) -> None:
+    for loader in (data.train_dataloader(), data.val_dataloader(), data.test_dataloader(), data.predict_dataloader()):
+        for batch in loader:
+            size, longest = len(batch.ids), int(batch.lengths.max())
+            assert (batch.waveforms.dtype, batch.waveforms.shape) == (torch.float32, (size, longest))
+            assert (batch.lengths.dtype, batch.lengths.shape) == (torch.int64, (size,))
+            assert (batch.labels.dtype, batch.labels.shape) == (torch.int64, (size,))
+            assert batch.whole
+
+
+def test_padding_is_zero_and_behind_the_waveform(data: SERDataModule) -> None:
+    for batch in data.train_dataloader():
+        for key, waveform, length in zip(batch.ids, batch.waveforms, batch.lengths, strict=True):
+            np.testing.assert_array_equal(waveform[:length].numpy(), data.waveforms[key])
+            assert not waveform[length:].any()
+
+
+def test_labels_index_the_names(data: SERDataModule) -> None:
+    label = {utterance.id: utterance.label for utterance in data.utterances}
+    for batch in data.test_dataloader():
+        assert [data.labels[number] for number in batch.labels] == [label[key] for key in batch.ids]
+
+
+def test_loaders_give_the_utterances_of_their_side(data: SERDataModule) -> None:
+    loaders = (data.train_dataloader(), data.val_dataloader(), data.test_dataloader())
+    for side, loader in zip(data.split, loaders, strict=True):
+        assert Counter(key for batch in loader for key in batch.ids) == Counter(row.id for row in side)
+    assert [row.speaker for row in data.split.test] == ["03"] * 6
+    assert rows(data.predict_dataloader()).keys() == rows(data.test_dataloader()).keys()
+
+
+def test_without_labels_they_are_minus_one() -> None:
+    batch = collate([np.ones(3, np.float32), np.ones(1, np.float32)], ["a", "b"])
+    assert batch.labels.tolist() == [-1, -1]
+    assert batch.waveforms.tolist() == [[1, 1, 1], [1, 0, 0]]
+    assert batch.lengths.tolist() == [3, 1]
+
+
+# Labels and counts.
+
+
+def test_classes_without_utterances_are_left_out(data: SERDataModule) -> None:
+    assert data.labels == ["anger", "neutral", "sadness"]
+
+
+def test_labels_of_a_complete_release_keep_the_corpus_order(emo_db: Path) -> None:
+    assert module(emo_db).labels == ["anger", "boredom", "disgust", "fear", "happiness", "neutral", "sadness"]
+
+
+def test_a_class_that_training_lacks_keeps_its_place(tmp_path: Path) -> None:
+    root = write_emo_db(tmp_path, emotions="WN", takes=1)
+    write_emo_db(root, speakers=["03"], emotions="T", takes=1)
+    data = module(root)
+    assert data.labels == ["anger", "neutral", "sadness"]
+    assert data.class_counts() == [8, 8, 0]
+
+
+def test_class_counts_are_those_of_the_training_side(data: SERDataModule) -> None:
+    assert data.class_counts() == [16, 16, 16]
+
+
+def test_labels_need_no_decoding(small_emo_db: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr(waveforms_module, "read_audio")
+    assert len(module(small_emo_db).labels) == 3
+
+
+# Training order.
+
+
+def test_training_is_shuffled_by_the_seed_and_the_epoch(small_emo_db: Path) -> None:
+    def order(seed: int, epoch: int) -> list[list[str]]:
+        return [batch.ids for batch in batches(module(small_emo_db, seed=seed).train_dataloader(), epoch)]
+
+    assert order(1, 0) == order(1, 0)
+    assert order(1, 0) != order(1, 1)
+    assert order(1, 0) != order(2, 0)
+
+
+def test_the_seed_is_that_of_seed_everything(small_emo_db: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert module(small_emo_db).seed == 0
+    monkeypatch.setenv("PL_GLOBAL_SEED", "17")
+    assert module(small_emo_db).seed == 17
+    assert module(small_emo_db, seed=3).seed == 3
+
+
+# Crops.
+
+
+def test_training_takes_crops_and_evaluation_takes_all(small_emo_db: Path, data: SERDataModule) -> None:
+    cropped = module(small_emo_db, crop_seconds=0.05)
+    for batch in cropped.train_dataloader():
+        assert batch.waveforms.shape[1] == 800
+        assert batch.lengths.tolist() == [800] * len(batch.ids)
+        assert not batch.whole
+    assert same(rows(cropped.val_dataloader()), rows(data.val_dataloader()))
+    assert same(rows(cropped.test_dataloader()), rows(data.test_dataloader()))
+    assert all(batch.whole for batch in cropped.test_dataloader())
+
+
+def test_a_crop_is_a_stretch_of_its_utterance(small_emo_db: Path) -> None:
+    cropped = module(small_emo_db, crop_seconds=0.05)
+    starts = set()
+    for key, (crop,) in rows(cropped.train_dataloader()).items():
+        stretches = np.lib.stride_tricks.sliding_window_view(cropped.waveforms[key], 800)
+        (found,) = np.flatnonzero((stretches == crop).all(1))
+        starts.add(int(found))
+    assert len(starts) > 10
+
+
+def test_crops_change_with_the_epoch_and_follow_the_seed(small_emo_db: Path) -> None:
+    one, other = (module(small_emo_db, crop_seconds=0.05).train_dataloader() for _ in range(2))
+    assert same(rows(batches(one, 1)), rows(batches(other, 1)))
+    assert not same(rows(batches(one, 1)), rows(batches(one, 2)))
+
+
+def test_an_utterance_shorter_than_the_crop_is_taken_whole(small_emo_db: Path, data: SERDataModule) -> None:
+    cropped = module(small_emo_db, crop_seconds=9.0)
+    assert same(rows(cropped.train_dataloader()), rows(data.train_dataloader()))
+
+
+# Augmentation.
+
+
+def test_every_subset_of_the_augmentations_is_a_variant() -> None:
+    assert variants(()) == [()]
+    assert variants(("noise", "pitch")) == [(), ("noise",), ("pitch",), ("noise", "pitch")]
+
+
+def test_training_has_every_utterance_once_per_variant(small_emo_db: Path) -> None:
+    augmented = module(small_emo_db, augment=["noise", "pitch"])
+    found = rows(augmented.train_dataloader())
+    assert found.keys() == {row.id for row in augmented.split.train}
+    for key, given in found.items():
+        assert len(given) == 4
+        assert sum(np.array_equal(waveform, augmented.waveforms[key]) for waveform in given) == 1
+        assert {len(waveform) for waveform in given} == {len(augmented.waveforms[key])}
+    assert not any(batch.whole for batch in augmented.train_dataloader())
+
+
+def test_evaluation_is_never_augmented(small_emo_db: Path, data: SERDataModule) -> None:
+    augmented = module(small_emo_db, augment=["noise", "pitch"])
+    assert same(rows(augmented.val_dataloader()), rows(data.val_dataloader()))
+    assert same(rows(augmented.test_dataloader()), rows(data.test_dataloader()))
+    assert all(batch.whole for batch in (*augmented.val_dataloader(), *augmented.test_dataloader()))
+
+
+def test_noise_changes_with_the_epoch_and_follows_the_seed(small_emo_db: Path) -> None:
+    def noisy(seed: int, epoch: int) -> dict[str, list[Any]]:
+        found = rows(batches(module(small_emo_db, augment=["noise"], seed=seed).train_dataloader(), epoch))
+        return {key: sorted(given, key=lambda waveform: waveform.tobytes()) for key, given in found.items()}
+
+    assert same(noisy(1, 1), noisy(1, 1))
+    assert not same(noisy(1, 1), noisy(1, 2))
+    assert not same(noisy(1, 1), noisy(2, 1))
+
+
+def test_augmentation_leaves_the_kept_waveforms_as_they_are(small_emo_db: Path, data: SERDataModule) -> None:
+    augmented = module(small_emo_db, augment=["noise", "pitch"])
+    list(augmented.train_dataloader())
+    assert all(np.array_equal(augmented.waveforms[key], data.waveforms[key]) for key in data.waveforms)
+
+
+def test_noise_is_at_most_three_and_a_half_percent_of_the_peak() -> None:
+    waveform = 0.2 * np.sin(np.arange(16_000, dtype=np.float32))
+    levels = [float(np.std(add_noise(waveform, np.random.default_rng(seed)) - waveform)) / 0.2 for seed in range(30)]
+    assert 0 < min(levels) < 0.005 < 0.03 < max(levels) < 0.036
+
+
+@pytest.mark.parametrize("rate", [16_000, 22_050])
+def test_raising_the_pitch_raises_a_tone_by_two_semitones(rate: int) -> None:
+    tone = np.sin(2 * np.pi * 440 * np.arange(rate) / rate).astype(np.float32)
+    raised = raise_pitch(tone)
+    assert raised.shape == tone.shape
+    assert np.abs(np.fft.rfft(raised)).argmax() == pytest.approx(440 * 2 ** (2 / 12), abs=2)
+
+
+def test_statistics_see_every_training_row_once_in_the_same_order(small_emo_db: Path) -> None:
+    augmented = module(small_emo_db, augment=["noise"])
+    one, other = (list(augmented.statistics_dataloader()) for _ in range(2))
+    assert [batch.ids for batch in one] == [batch.ids for batch in other]
+    assert Counter(key for batch in one for key in batch.ids) == {row.id: 2 for row in augmented.split.train}
+
+
+# Recordings that cannot be decoded.
+
+
+def test_a_bad_recording_stops_the_setup(own: Path) -> None:
+    (own / "wav" / "03a01Wa.wav").write_text("damaged")
+    with pytest.raises(AudioError, match=r"03a01Wa\.wav.* --data\.on_bad_audio skip"):
+        module(own).setup()
+
+
+def test_a_bad_recording_can_be_skipped_and_is_listed(own: Path) -> None:
+    (own / "wav" / "03a01Wa.wav").write_text("damaged")
+    data = module(own, on_bad_audio="skip")
+    data.setup()
+    assert list(data.waveforms.bad) == ["03a01Wa"]
+    assert "03a01Wa" not in {row.id for side in data.split for row in side}
+    assert sum(map(len, data.split)) == 59
+    assert "03a01Wa" not in rows(data.test_dataloader())
+
+
+def test_a_side_all_of_whose_recordings_are_bad_is_refused(own: Path) -> None:
+    for path in (own / "wav").glob("03*"):
+        path.write_text("damaged")
+    with pytest.raises(ProtocolError, match="has no test utterances"):
+        module(own, on_bad_audio="skip").setup()
+
+
+# Leaks.
+
+
+def test_the_same_audio_of_two_speakers_is_a_leak(own: Path) -> None:
+    shutil.copy(own / "wav" / "03a01Wa.wav", own / "wav" / "08a02Wa.wav")
+    with pytest.raises(LeakError, match=r"same audio is in validation and in test: \w{16} \(08a02Wa, 03a01Wa\)"):
+        module(own).setup()
+
+
+def test_the_same_audio_under_another_coding_is_a_leak(own: Path) -> None:
+    waveform, rate = read_audio(own / "wav" / "03a01Wa.wav")
+    soundfile.write(own / "wav" / "10a02Wa.flac", np.stack([waveform, waveform], axis=1), rate, subtype="PCM_24")
+    (own / "wav" / "10a02Wa.wav").unlink()
+    with pytest.raises(LeakError, match=r"same audio is in train and in test: \w{16} \(10a02Wa, 03a01Wa\)"):
+        module(own).setup()
+
+
+def test_the_same_audio_twice_by_one_speaker_is_no_leak(own: Path) -> None:
+    shutil.copy(own / "wav" / "03a01Wa.wav", own / "wav" / "03a02Wa.wav")
+    module(own).setup()
+
+
+# What is refused.
+
+
+@pytest.mark.parametrize("fold", [0, 11])
+def test_a_fold_that_does_not_exist_is_refused_at_once(small_emo_db: Path, fold: int) -> None:
+    with pytest.raises(ProtocolError, match=f"loso10 of emo_db has folds 1 to 10; fold {fold} was asked for"):
+        module(small_emo_db, fold=fold)
+
+
+@pytest.mark.parametrize("name", ["batch_size", "sample_rate", "max_seconds", "crop_seconds"])
+@pytest.mark.parametrize("value", [0, -1])
+def test_sizes_that_make_no_sense_are_refused_at_once(small_emo_db: Path, name: str, value: int) -> None:
+    with pytest.raises(SERZooError, match=rf"--data\.{name} {value} makes no sense; expected more than 0"):
+        SERDataModule("emo_db", str(small_emo_db), **{name: value})
+
+
+def test_unknown_names_are_refused_at_once(small_emo_db: Path) -> None:
+    with pytest.raises(UnknownNameError, match="Did you mean emo_db"):
+        SERDataModule("emodb")
+    with pytest.raises(UnknownNameError, match="Did you mean pairs5"):
+        module(small_emo_db, protocol="pairs")
+
+
+def test_a_missing_release_is_refused_at_setup(tmp_path: Path) -> None:
+    data = module(tmp_path / "nowhere")
+    with pytest.raises(CorpusError, match="EMO-DB not found"):
+        data.setup()
+
+
+def test_a_fold_whose_speakers_are_missing_is_refused(tmp_path: Path) -> None:
+    root = write_emo_db(tmp_path, speakers=["03", "08", "09"], emotions="WN", takes=1)
+    module(root, fold=1).setup()
+    with pytest.raises(ProtocolError, match="Fold 3 of protocol loso10 has no validation utterances: speaker 10"):
+        module(root, fold=3).setup()
+
+
+# Folds and processes.
+
+
+def test_another_fold_shares_what_is_decoded(small_emo_db: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    data = module(small_emo_db, augment=["pitch"], crop_seconds=0.05, seed=4)
+    list(data.train_dataloader())
+    monkeypatch.delattr(waveforms_module, "read_audio")
+    other = data.for_fold(3)
+    other.setup()
+    assert other.waveforms is data.waveforms
+    assert other.hparams == {**data.hparams, "fold": 3}
+    assert {row.speaker for row in other.split.test} == {"09"}
+    assert {row.speaker for row in data.split.test} == {"03"}
+
+
+@pytest.mark.parametrize("cache", ["memory", "disk"])
+def test_a_worker_gives_the_same_batches(small_emo_db: Path, cache: str) -> None:
+    alone = module(small_emo_db, augment=["noise"], cache=cache)
+    helped = module(small_emo_db, augment=["noise"], cache=cache, num_workers=1)
+    assert same(rows(batches(helped.train_dataloader(), 1)), rows(batches(alone.train_dataloader(), 1)))
+
+
+# What a checkpoint keeps.
+
+
+def test_the_identity_is_plain_json_without_a_path(data: SERDataModule) -> None:
+    identity = data.identity()
+    assert json.loads(json.dumps(identity)) == identity
+    assert identity == {
+        "corpus": "emo_db",
+        "protocol": "loso10",
+        "protocol_version": data.protocol.version,
+        "protocol_hash": data.protocol.hash,
+        "world": "honest",
+        "fold": 1,
+        "labels": ["anger", "neutral", "sadness"],
+    }
+
+
+def test_preparation_follows_the_arguments(small_emo_db: Path) -> None:
+    data = module(small_emo_db, sample_rate=8_000, min_seconds=0.3, max_seconds=0.12)
+    assert {len(waveform) for waveform in data.waveforms.values()} <= set(range(2400, 2400 + 960))
+    assert max(len(waveform) for waveform in module(small_emo_db, max_seconds=0.12).waveforms.values()) == 1920

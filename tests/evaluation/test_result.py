@@ -1,0 +1,119 @@
+from __future__ import annotations
+
+import copy
+import csv
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+from ser_zoo.errors import RunError
+from ser_zoo.evaluation import pool, read_result, summarise
+from ser_zoo.evaluation.result import score, validate, write_result
+from ser_zoo.models.base import Predictions
+
+
+def batch(ids: list[str], labels: list[int], predicted: list[int]) -> Predictions:
+    logits = torch.nn.functional.one_hot(torch.tensor(predicted), 3).float() * 5
+    return {"ids": ids, "logits": logits, "labels": torch.tensor(labels)}
+
+
+@pytest.fixture
+def scored():
+    return score([batch(["b", "a"], [0, 1], [0, 2]), batch(["c"], [1], [1])])
+
+
+@pytest.fixture
+def row(scored) -> dict:
+    labels = ["x", "y", "z"]
+    return {
+        "schema": 1,
+        "model": "cnn_attn",
+        "parameters": {"total": 2, "trained": 1},
+        "corpus": "emo_db",
+        "synthetic": False,
+        "labels": labels,
+        "data": {"train": 1, "validation": 1, "test": 3, "content": "0" * 16, "excluded": []},
+        "protocol": {"name": "p", "version": 1, "hash": "0" * 12, "world": "honest", "declared_leaks": []},
+        "fold": 1,
+        "seed": 1,
+        "config": {},
+        "encoder": None,
+        "selection": {"monitor": "val/ua", "value": 0.5, "epoch": 0, "epochs": 1},
+        "metrics": summarise(scored.confusion, labels),
+        "predictions": "predictions.csv",
+        "durations": {"features": 0.0, "fit": 1.0, "test": 0.1},
+        "versions": {"torch": "2"},
+        "commit": None,
+    }
+
+
+def test_batches_are_joined_by_id(scored) -> None:
+    assert scored.ids == ["a", "b", "c"]
+    assert scored.labels.tolist() == [1, 0, 1]
+    assert scored.confusion.tolist() == [[1, 0, 0], [0, 1, 1], [0, 0, 0]]
+
+
+def test_an_utterance_that_comes_twice_is_an_error() -> None:
+    with pytest.raises(RunError, match="a was tested twice"):
+        score([batch(["a"], [0], [0]), batch(["a"], [0], [0])])
+
+
+def test_recall_of_a_class_without_support_is_null(row: dict) -> None:
+    assert row["metrics"]["recalls"] == {"x": 1.0, "y": 0.5, "z": None}
+    assert row["metrics"]["ua"] == 0.75
+
+
+def test_a_written_row_reads_back_with_its_predictions(row: dict, scored, tmp_path: Path) -> None:
+    write_result(tmp_path, row, scored)
+    assert read_result(tmp_path / "result.json") == row
+    with (tmp_path / row["predictions"]).open() as file:
+        lines = list(csv.DictReader(file))
+    assert [line["id"] for line in lines] == ["a", "b", "c"]
+    assert [line["predicted"] for line in lines] == ["z", "x", "y"]
+    for line in lines:
+        assert sum(float(line[f"probability_{label}"]) for label in row["labels"]) == pytest.approx(1)
+
+
+def test_a_row_is_never_overwritten(row: dict, scored, tmp_path: Path) -> None:
+    write_result(tmp_path, row, scored)
+    with pytest.raises(RunError, match="never overwritten"):
+        write_result(tmp_path, row, scored)
+
+
+@pytest.mark.parametrize(
+    ("path", "value"),
+    [(("fold",), 0), (("metrics", "ua"), 1.5), (("protocol", "hash"), "zz"), (("labels",), ["one"]), (("extra",), 1)],
+)
+def test_a_row_that_breaks_the_schema_is_refused(row: dict, path: tuple[str, ...], value: object) -> None:
+    broken = copy.deepcopy(row)
+    place = broken
+    for key in path[:-1]:
+        place = place[key]
+    place[path[-1]] = value
+    with pytest.raises(RunError, match="does not fit the schema"):
+        validate(broken, "row")
+
+
+def test_every_key_is_required(row: dict) -> None:
+    for key in row:
+        with pytest.raises(RunError, match=key):
+            validate({name: value for name, value in row.items() if name != key}, "row")
+
+
+def test_a_truncated_row_is_an_error(tmp_path: Path) -> None:
+    (tmp_path / "result.json").write_text('{"schema": 1')
+    with pytest.raises(RunError, match="Cannot read"):
+        read_result(tmp_path / "result.json")
+
+
+def test_pooling_counts_every_utterance_once(row: dict) -> None:
+    other = json.loads(json.dumps(row))
+    other["fold"], other["metrics"] = 2, summarise(torch.tensor([[0, 2, 0], [0, 4, 0], [0, 0, 1]]), row["labels"])
+    pooled = pool([row, other])
+    assert pooled["folds"] == [1, 2]
+    assert pooled["pooled"]["confusion"] == [[1, 2, 0], [0, 5, 1], [0, 0, 1]]
+    assert pooled["pooled"]["ua"] == pytest.approx((1 / 3 + 5 / 6 + 1) / 3)
+    assert pooled["mean"]["wa"] == pytest.approx((2 / 3 + 5 / 7) / 2)
+    assert pooled["deviation"]["wa"] == pytest.approx(abs(2 / 3 - 5 / 7) / 2**0.5)

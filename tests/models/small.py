@@ -1,0 +1,49 @@
+"""Small settings of every architecture, for tests. A new architecture gets a line here."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from ser_zoo.data import Batch
+from ser_zoo.data.datamodule import collate
+from ser_zoo.models import create_model
+from ser_zoo.models.base import SERModule
+from tests.tiny import tiny_encoder
+
+SMALL: dict[str, dict[str, Any]] = {
+    "cnn_attn": {"channels": 16, "dense": 8, "reduction": 4},
+    "cross_attn": {
+        "layers": (1, 3),
+        "lstm_hidden": 8,
+        "width": 16,
+        "blocks": 1,
+        "block_heads": 2,
+        "feedforward": 16,
+        "inner": 16,
+        "heads": 2,
+    },
+}
+NEEDS_ENCODER = {"cross_attn"}
+
+
+def small_model(name: str, folder: Path, classes: int = 3, family: str = "wav2vec2-stable", **changes: Any) -> SERModule:
+    """A small model of the architecture ``name``; its encoder, where it has one, is made in ``folder``."""
+    arguments = dict(SMALL[name])
+    if name in NEEDS_ENCODER:
+        place = folder / family
+        arguments["encoder"] = str(place if place.is_dir() else tiny_encoder(place, family))
+    torch.manual_seed(0)
+    return create_model(name, [f"class{number}" for number in range(classes)], **{**arguments, **changes})
+
+
+def batch_of(model: SERModule, seconds: Sequence[float], classes: int = 3, seed: int = 0) -> Batch:
+    """Noise of the given lengths at the model's sample rate."""
+    generator = torch.Generator().manual_seed(seed)
+    lengths = [max(1, round(value * model.sample_rate)) for value in seconds]
+    waveforms = [(0.1 * torch.randn(length, generator=generator)).numpy() for length in lengths]
+    labels = [number % classes for number in range(len(seconds))]
+    return collate(waveforms, [f"u{number}" for number in range(len(seconds))], labels)

@@ -1,0 +1,141 @@
+"""What every architecture must do; runs over ``list_models()``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import lightning as L
+import pytest
+import torch
+
+from ser_zoo.data import Batch, SERDataModule
+from ser_zoo.data.datamodule import collate
+from ser_zoo.inference import load_model
+from ser_zoo.models import MODELS, create_model, list_models
+from tests.models.small import NEEDS_ENCODER, SMALL, batch_of, small_model
+from tests.tiny import tiny_encoder
+
+TOLERANCE = 1e-4  # of logits, in float32, for the same clip in another company
+
+
+@pytest.fixture(scope="session")
+def encoders(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("encoders")
+
+
+every_model = pytest.mark.parametrize("name", list_models())
+
+
+@every_model
+def test_listed_parameter_count_is_the_real_one(name: str, tmp_path: Path) -> None:
+    changes = {"encoder": str(tiny_encoder(tmp_path / "e", "wav2vec2")), "layers": (3,)} if name in NEEDS_ENCODER else {}
+    model = create_model(name, ["a", "b", "c", "d"], **changes)
+    head = sum(p.numel() for key, p in model.network.named_parameters() if not key.startswith("encoder.") and p.requires_grad)
+    if name in NEEDS_ENCODER:  # the tiny encoder is narrower than the default one, whose width is 768
+        linear = model.network.semantic
+        head += (768 - linear.in_features) * linear.out_features
+    assert MODELS[name].parameters == head
+
+
+@every_model
+@pytest.mark.parametrize("classes", [2, 9])
+@pytest.mark.parametrize("seconds", [[0.5], [0.3, 1.0, 0.6]])
+def test_logits_have_a_column_per_class(name: str, classes: int, seconds: list[float], encoders: Path) -> None:
+    model = small_model(name, encoders, classes).eval()
+    logits = model(batch_of(model, seconds))
+    assert logits.shape == (len(seconds), classes)
+    assert logits.isfinite().all()
+
+
+@every_model
+def test_every_trained_parameter_gets_a_gradient_and_no_frozen_one(name: str, encoders: Path) -> None:
+    model = small_model(name, encoders).train()
+    model.loss(batch_of(model, [0.6, 1.0, 0.8])).backward()
+    without = [key for key, p in model.named_parameters() if p.requires_grad and (p.grad is None or not p.grad.abs().sum() > 0)]
+    frozen = [key for key, p in model.named_parameters() if not p.requires_grad and p.grad is not None]
+    assert without == []
+    assert frozen == []
+
+
+@every_model
+def test_a_clip_alone_padded_or_permuted_has_the_same_logits(name: str, encoders: Path) -> None:
+    model = small_model(name, encoders).eval()
+    batch = batch_of(model, [0.4, 1.3, 0.9])
+    with torch.no_grad():
+        together = model(batch)
+        order = [2, 0, 1]
+        permuted = Batch(batch.waveforms[order], batch.lengths[order], batch.labels[order], [batch.ids[i] for i in order])
+        torch.testing.assert_close(model(permuted), together[order], atol=TOLERANCE, rtol=0)
+        for row, length in enumerate(batch.lengths.tolist()):
+            alone = Batch(batch.waveforms[row : row + 1, :length], batch.lengths[row : row + 1], batch.labels[:1], ["x"])
+            torch.testing.assert_close(model(alone)[0], together[row], atol=TOLERANCE, rtol=0)
+
+
+@every_model
+@pytest.mark.parametrize("seconds", [1e-9, 0.1, 30.0], ids=["one sample", "0.1 s", "30 s"])
+def test_very_short_and_long_clips_have_finite_logits(name: str, seconds: float, encoders: Path) -> None:
+    model = small_model(name, encoders).eval()
+    with torch.no_grad():
+        assert model(batch_of(model, [seconds])).isfinite().all()
+
+
+@every_model
+@pytest.mark.parametrize("level", [0.0, 1e4], ids=["silence", "clipped"])
+def test_silence_and_clipping_have_a_finite_loss_and_gradient(name: str, level: float, encoders: Path) -> None:
+    model = small_model(name, encoders).train()
+    batch = batch_of(model, [0.8, 0.8])
+    batch = batch._replace(waveforms=(batch.waveforms * level).clamp(-1, 1))
+    loss = model.loss(batch)
+    loss.backward()
+    assert loss.isfinite()
+    assert all(p.grad.isfinite().all() for p in model.parameters() if p.grad is not None)
+
+
+@every_model
+def test_overfits_sixteen_clips(name: str, encoders: Path) -> None:
+    changes = {"block_dropout": 0.0, "lstm_dropout": 0.0, "fusion_dropout": 0.0} if name == "cross_attn" else {"dropout": 0.0}
+    model = small_model(name, encoders, **changes).train()
+    time = torch.arange(model.sample_rate // 2) / model.sample_rate
+    labels = [number % 3 for number in range(16)]
+    tones = [(0.3 * torch.sin(2 * torch.pi * (200 + 500 * label + 5 * n) * time)).numpy() for n, label in enumerate(labels)]
+    batch = collate(tones, [str(number) for number in range(16)], labels)
+    optimiser = torch.optim.Adam([p for p in model.parameters() if p.requires_grad], lr=1e-2)
+    for _ in range(120):
+        optimiser.zero_grad()
+        model.loss(batch).backward()
+        optimiser.step()
+    with torch.no_grad():
+        assert (model.eval()(batch).argmax(1) == batch.labels).all()
+
+
+@every_model
+def test_saved_and_loaded_model_has_the_same_logits(name: str, encoders: Path, small_emo_db: Path, tmp_path: Path) -> None:
+    data = SERDataModule("emo_db", str(small_emo_db), batch_size=16, sample_rate=22_050 if name == "cnn_attn" else 16_000)
+    model = small_model(name, encoders, labels_of(data))
+    trainer = L.Trainer(max_epochs=1, logger=False, default_root_dir=tmp_path, enable_progress_bar=False, accelerator="cpu")
+    trainer.fit(model, datamodule=data)
+    trainer.save_checkpoint(tmp_path / "m.ckpt")
+    loaded = load_model(tmp_path / "m.ckpt")
+    batch = batch_of(model, [0.7, 0.4])
+    with torch.no_grad():
+        assert torch.equal(loaded(batch), model.eval()(batch))
+    assert loaded.preparation == data.preparation
+
+
+@every_model
+def test_trains_under_bf16(name: str, encoders: Path, small_emo_db: Path, tmp_path: Path) -> None:
+    data = SERDataModule("emo_db", str(small_emo_db), batch_size=30, sample_rate=22_050 if name == "cnn_attn" else 16_000)
+    model = small_model(name, encoders, labels_of(data))
+    quiet = {"logger": False, "enable_progress_bar": False, "enable_checkpointing": False, "default_root_dir": tmp_path}
+    trainer = L.Trainer(max_epochs=1, precision="bf16-mixed", accelerator="cpu", **quiet)
+    trainer.fit(model, datamodule=data)
+    assert trainer.callback_metrics["train/loss"].isfinite()
+
+
+@every_model
+def test_small_settings_exist(name: str) -> None:
+    assert name in SMALL
+
+
+def labels_of(data: SERDataModule) -> int:
+    return len(data.labels)

@@ -1,0 +1,110 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from torch.nn import functional as F
+
+from ser_zoo.data import SERDataModule
+from ser_zoo.encoders import FeatureStore
+from ser_zoo.errors import SERZooError
+from ser_zoo.models import create_model
+from ser_zoo.models.base import Optim
+from tests.models.small import batch_of, small_model
+from tests.tiny import tiny_encoder
+
+
+@pytest.mark.parametrize("acoustic", ["mfcc", "log_mel", "spectrogram"])
+@pytest.mark.parametrize("pooling", ["max", "mean"])
+def test_every_acoustic_input_and_pooling_is_independent_of_padding(acoustic: str, pooling: str, tmp_path: Path) -> None:
+    model = small_model("cross_attn", tmp_path, acoustic=acoustic, pooling=pooling).eval()
+    batch = batch_of(model, [0.5, 1.2])
+    with torch.no_grad():
+        alone = model(batch_of(model, [0.5]))
+        torch.testing.assert_close(model(batch)[:1], alone, atol=1e-4, rtol=0)
+
+
+def test_released_behaviour_lets_padding_in(tmp_path: Path) -> None:
+    model = small_model("cross_attn", tmp_path, masked=False).eval()
+    with torch.no_grad():
+        padded, alone = model(batch_of(model, [0.5, 1.2]))[0], model(batch_of(model, [0.5]))[0]
+    assert (padded - alone).abs().max() > 1e-3
+
+
+def test_loss_is_focal_main_plus_weighted_auxiliary(tmp_path: Path) -> None:
+    model = small_model("cross_attn", tmp_path, auxiliary=0.4).eval()
+    batch = batch_of(model, [0.5, 0.7, 0.6])
+
+    def focal(logits: torch.Tensor) -> torch.Tensor:
+        p = logits.softmax(1)[torch.arange(3), batch.labels]
+        return (-(1 - p).sqrt() * p.log()).mean()
+
+    with torch.no_grad():
+        main, auxiliary = model.network.with_auxiliary(batch.waveforms, batch.lengths)
+        torch.testing.assert_close(model.loss(batch), focal(main) + 0.4 * focal(auxiliary))
+
+
+def test_defaults_are_those_of_the_source(tmp_path: Path) -> None:
+    encoder = tiny_encoder(tmp_path / "e", "wav2vec2")
+    model = create_model("cross_attn", ["a", "b", "c", "d"], encoder=str(encoder), layers=(3,))
+    counts = {name: sum(p.numel() for p in module.parameters()) for name, module in model.network.named_children()}
+    # The counts that systems of the released code have: the layer table of the model card.
+    assert counts["lstm"] == 8_568_832
+    assert counts["project"] == 524_800
+    assert counts["blocks"] == 3 * 2_102_784
+    assert counts["fusion"] == 1_577_728
+    assert counts["classifier"] == 2_052
+    assert model.optim == Optim(lr=4e-5, loss="focal", focal_gamma=0.5)
+
+
+@pytest.mark.parametrize("family", ["whisper", "wav2vec2", "wav2vec2-stable"])
+def test_kept_and_live_features_give_the_same_logits(family: str, tmp_path: Path) -> None:
+    model = small_model("cross_attn", tmp_path, family=family, finetune_from=None).eval()
+    batch = batch_of(model, [0.5, 1.2, 0.8])
+    store = FeatureStore(model.encoder, tmp_path / "store")
+    clips = {key: row[:n].numpy() for key, row, n in zip(batch.ids, batch.waveforms, batch.lengths.tolist(), strict=True)}
+    with torch.no_grad():
+        live = model(batch)
+        store.fill(clips, progress=False)
+        model._store = store
+        torch.testing.assert_close(model(batch), live, atol=1e-3, rtol=0)
+        assert model.encode(batch._replace(whole=False)).states.shape == model.encode(batch).states.shape
+
+
+def test_states_are_standardised_by_the_training_side(small_emo_db: Path, tmp_path: Path) -> None:
+    import lightning as L
+
+    data = SERDataModule("emo_db", str(small_emo_db), batch_size=16)
+    model = small_model("cross_attn", tmp_path, finetune_from=None, standardise_states=True)
+    quiet = {"logger": False, "enable_progress_bar": False, "enable_checkpointing": False, "default_root_dir": tmp_path}
+    L.Trainer(max_epochs=1, accelerator="cpu", **quiet).fit(model, datamodule=data)
+    states = []
+    with torch.no_grad():
+        for row in data.split.train:
+            waveform = torch.tensor(data.waveforms[row.id])[None]
+            states.append(model.encoder(waveform, torch.tensor([waveform.shape[1]])).states[0].transpose(0, 1))
+    frames = torch.cat(states)
+    torch.testing.assert_close(model.network.standardise.mean, frames.mean(0), atol=1e-3, rtol=1e-3)
+    torch.testing.assert_close(model.network.standardise.deviation, frames.std(0, correction=0), atol=1e-3, rtol=1e-3)
+
+
+def test_criterion_is_torchs_cross_entropy_with_weights_and_smoothing(tmp_path: Path) -> None:
+    model = small_model("cross_attn", tmp_path, optim=Optim(label_smoothing=0.1))
+    model.class_weights.copy_(torch.tensor([1.0, 2.0, 0.5]))
+    logits, labels = torch.randn(8, 3), torch.randint(3, (8,))
+    expected = F.cross_entropy(logits, labels, model.class_weights, label_smoothing=0.1, reduction="none").mean()
+    torch.testing.assert_close(model.criterion(logits, labels), expected)
+
+
+def test_a_fine_tuned_encoder_has_its_own_learning_rate(tmp_path: Path) -> None:
+    model = small_model("cross_attn", tmp_path, optim=Optim(lr=1e-3, encoder_lr=1e-5))
+    groups = model.configure_optimizers().param_groups
+    assert [group["lr"] for group in groups] == [1e-3, 1e-5]
+    assert all(p.requires_grad for group in groups for p in group["params"])
+
+
+@pytest.mark.parametrize("labels", [["a"], ["a", "a"]])
+def test_labels_must_be_several_and_different(labels: list[str]) -> None:
+    with pytest.raises(SERZooError, match="two or more different labels"):
+        create_model("cnn_attn", labels)

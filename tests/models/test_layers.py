@@ -1,0 +1,235 @@
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+import sklearn.preprocessing
+import torch
+from torch import Tensor, nn
+
+from ser_zoo.models.layers import (
+    CrossAttention,
+    LayerMix,
+    MaskedBatchNorm,
+    MaskedBiLSTM,
+    SinusoidalPositions,
+    Standardise,
+    masked_max,
+    masked_mean,
+)
+
+
+def draw(*shape: int, seed: int = 0) -> Tensor:
+    return torch.randn(shape, generator=torch.Generator().manual_seed(seed))
+
+
+LENGTHS = torch.tensor([9, 4, 1, 7])
+MASK = torch.arange(9) < LENGTHS[:, None]
+
+
+# Bidirectional LSTM.
+
+
+def torch_lstm(layer: MaskedBiLSTM, size: int, hidden: int, layers: int) -> nn.LSTM:
+    """torch's bidirectional LSTM with the same weights."""
+    lstm = nn.LSTM(size, hidden, layers, batch_first=True, bidirectional=True)
+    with torch.no_grad():
+        for number in range(layers):
+            for direction, suffix in ((layer.ahead[number], ""), (layer.back[number], "_reverse")):
+                for kind in ("weight_ih", "weight_hh", "bias_ih", "bias_hh"):
+                    getattr(lstm, f"{kind}_l{number}{suffix}").copy_(getattr(direction, f"{kind}_l0"))
+    return lstm
+
+
+@pytest.mark.parametrize("layers", [1, 2])
+def test_the_bilstm_is_the_packed_one_of_torch(layers: int) -> None:
+    layer = MaskedBiLSTM(5, 3, layers)
+    values = draw(4, 9, 5)
+    packed = nn.utils.rnn.pack_padded_sequence(values, LENGTHS, batch_first=True, enforce_sorted=False)
+    expected, _ = nn.utils.rnn.pad_packed_sequence(torch_lstm(layer, 5, 3, layers)(packed)[0], batch_first=True)
+    torch.testing.assert_close(layer(values, LENGTHS)[MASK], expected[MASK])
+
+
+def test_the_bilstm_without_lengths_reads_padding_like_signal() -> None:
+    layer = MaskedBiLSTM(5, 3)
+    values = draw(4, 9, 5)
+    torch.testing.assert_close(layer(values, None), torch_lstm(layer, 5, 3, 1)(values)[0])
+
+
+def test_padding_does_not_reach_the_bilstm() -> None:
+    layer = MaskedBiLSTM(5, 3, layers=2)
+    values = draw(4, 9, 5)
+    noisy = torch.where(MASK[..., None], values, 100 * draw(4, 9, 5, seed=1))
+    torch.testing.assert_close(layer(noisy, LENGTHS)[MASK], layer(values, LENGTHS)[MASK])
+
+
+def test_the_bilstm_drops_out_between_layers_in_training_only() -> None:
+    layer = MaskedBiLSTM(5, 3, layers=2, dropout=0.5)
+    values = draw(4, 9, 5)
+    assert not torch.equal(layer(values, LENGTHS), layer(values, LENGTHS))
+    layer.eval()
+    assert torch.equal(layer(values, LENGTHS), layer(values, LENGTHS))
+
+
+# Attention.
+
+
+@pytest.mark.parametrize("masked", [True, False])
+def test_cross_attention_is_softmax_of_scaled_products(masked: bool) -> None:
+    layer = CrossAttention(size=6, inner=8, heads=2)
+    queries, memory = draw(4, 5, 6), draw(4, 9, 6, seed=1)
+    heads = []
+    for head in (slice(0, 4), slice(4, 8)):
+        query, key, value = (
+            part(given)[..., head] for part, given in ((layer.query, queries), (layer.key, memory), (layer.value, memory))
+        )
+        scores = query @ key.transpose(1, 2) / math.sqrt(4)
+        if masked:
+            scores = scores.masked_fill(~MASK[:, None, :], float("-inf"))
+        heads.append(scores.softmax(-1) @ value)
+    expected = layer.output(torch.cat(heads, dim=-1))
+    torch.testing.assert_close(layer(queries, memory, MASK if masked else None), expected, atol=1e-5, rtol=1e-4)
+
+
+def test_cross_attention_is_that_of_torch() -> None:
+    layer = CrossAttention(size=8, inner=8, heads=4)
+    oracle = nn.MultiheadAttention(8, 4, batch_first=True)
+    parts = (layer.query, layer.key, layer.value)
+    with torch.no_grad():
+        oracle.in_proj_weight.copy_(torch.cat([part.weight for part in parts]))
+        oracle.in_proj_bias.copy_(torch.cat([part.bias for part in parts]))
+        oracle.out_proj.weight.copy_(layer.output.weight)
+        oracle.out_proj.bias.copy_(layer.output.bias)
+    queries, memory = draw(4, 5, 8), draw(4, 9, 8, seed=1)
+    expected, _ = oracle(queries, memory, memory, key_padding_mask=~MASK)
+    torch.testing.assert_close(layer(queries, memory, MASK), expected, atol=1e-5, rtol=1e-4)
+
+
+# Positions.
+
+
+@pytest.mark.parametrize("size", [2, 16])
+def test_positions_are_those_of_the_paper(size: int) -> None:
+    values = draw(2, 50, size)
+    expected = values.clone()
+    for position in range(50):
+        for pair in range(size // 2):
+            angle = position / 10_000 ** (2 * pair / size)
+            expected[:, position, 2 * pair] += math.sin(angle)
+            expected[:, position, 2 * pair + 1] += math.cos(angle)
+    torch.testing.assert_close(SinusoidalPositions(size)(values), expected, atol=1e-4, rtol=1e-4)
+
+
+def test_positions_keep_the_type_of_the_values() -> None:
+    assert SinusoidalPositions(4)(torch.zeros(1, 3, 4, dtype=torch.bfloat16)).dtype == torch.bfloat16
+
+
+# Mixture of layers.
+
+
+def test_a_new_mixture_is_the_mean_of_the_layers() -> None:
+    states = draw(2, 3, 5, 4)
+    torch.testing.assert_close(LayerMix(3)(states), states.mean(1))
+
+
+def test_a_mixture_weighs_by_softmax() -> None:
+    mix, states = LayerMix(3), draw(2, 3, 5, 4)
+    assert mix.weights is not None
+    with torch.no_grad():
+        mix.weights.copy_(torch.tensor([0.0, math.log(2), math.log(5)]))
+    torch.testing.assert_close(mix(states), (states[:, 0] + 2 * states[:, 1] + 5 * states[:, 2]) / 8)
+
+
+def test_one_layer_passes_through_and_learns_nothing() -> None:
+    mix, states = LayerMix(1), draw(2, 1, 5, 4)
+    assert torch.equal(mix(states), states[:, 0])
+    assert not list(mix.parameters())
+
+
+# Batch normalisation.
+
+
+def test_masked_batch_norm_takes_statistics_of_valid_frames() -> None:
+    layer, oracle = MaskedBatchNorm(3), nn.BatchNorm1d(3)
+    with torch.no_grad():
+        for norm in (layer.norm, oracle):
+            norm.weight.copy_(torch.tensor([1.0, 2.0, 3.0]))
+            norm.bias.copy_(torch.tensor([0.5, 0.0, -0.5]))
+    for step in range(3):
+        values = 4 + 2 * draw(4, 9, 3, seed=step)
+        found = layer(values, MASK)
+        torch.testing.assert_close(found[MASK], oracle(values[MASK]))
+        assert not found[~MASK].any()
+    torch.testing.assert_close(layer.norm.running_mean, oracle.running_mean)
+    torch.testing.assert_close(layer.norm.running_var, oracle.running_var)
+
+
+def test_masked_batch_norm_evaluates_with_running_statistics() -> None:
+    layer = MaskedBatchNorm(3)
+    layer(4 + 2 * draw(4, 9, 3), MASK)
+    layer.eval()
+    values = draw(4, 9, 3, seed=7)
+    found = layer(values, MASK)
+    torch.testing.assert_close(found[MASK], layer.norm(values[MASK]))
+    assert not found[~MASK].any()
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_padding_does_not_reach_masked_batch_norm(training: bool) -> None:
+    layer = MaskedBatchNorm(3).train(training)
+    values = draw(4, 9, 3)
+    noisy = torch.where(MASK[..., None], values, torch.full_like(values, 1e4))
+    torch.testing.assert_close(layer(noisy, MASK), layer(values, MASK))
+
+
+# Standardisation.
+
+
+@pytest.mark.parametrize("blocks", [[100], [1, 99], [7, 50, 43], [100, 0]])
+def test_standardise_is_the_standard_scaler(blocks: list[int]) -> None:
+    rows = draw(100, 4) * torch.tensor([1.0, 10.0, 0.1, 0.0]) + torch.tensor([0.0, -5.0, 1000.0, 3.0])
+    layer = Standardise(4)
+    layer.fit(rows.split(blocks))
+    scaler = sklearn.preprocessing.StandardScaler().fit(rows.double().numpy())
+    np.testing.assert_allclose(layer.mean.numpy(), scaler.mean_, rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(layer.deviation.numpy(), scaler.scale_, rtol=1e-3)
+    np.testing.assert_allclose(layer(rows).numpy(), scaler.transform(rows.double().numpy()), atol=2e-3)
+
+
+def test_standardise_scales_each_entry_of_several_dimensions() -> None:
+    rows = 3 + 2 * draw(50, 4, 5)
+    layer = Standardise(4, 5)
+    layer.fit([rows])
+    scaled = layer(rows)
+    torch.testing.assert_close(scaled.mean(0), torch.zeros(4, 5), atol=1e-5, rtol=0)
+    torch.testing.assert_close(scaled.std(0, correction=0), torch.ones(4, 5))
+
+
+def test_standardise_that_was_not_fitted_changes_nothing() -> None:
+    values = draw(3, 4)
+    assert torch.equal(Standardise(4)(values), values)
+
+
+def test_standardise_keeps_its_statistics_in_the_checkpoint() -> None:
+    layer, other = Standardise(4), Standardise(4)
+    layer.fit([draw(20, 4)])
+    other.load_state_dict(layer.state_dict())
+    assert torch.equal(other(draw(3, 4)), layer(draw(3, 4)))
+
+
+@pytest.mark.parametrize("rows", [[], [torch.zeros(0, 4)]])
+def test_standardise_refuses_to_fit_nothing(rows: list[Tensor]) -> None:
+    with pytest.raises(ValueError, match="no training rows"):
+        Standardise(4).fit(rows)
+
+
+# Pooling.
+
+
+def test_mean_and_maximum_are_over_valid_frames() -> None:
+    values = torch.where(MASK[..., None], draw(4, 9, 3), 1e4)
+    for row, length in enumerate(LENGTHS):
+        valid = values[row, :length]
+        torch.testing.assert_close(masked_mean(values, MASK)[row], valid.mean(0))
+        torch.testing.assert_close(masked_max(values, MASK)[row], valid.amax(0))
