@@ -220,11 +220,12 @@ def test_two_processes_count_every_test_utterance_once(small_emo_db: Path, tmp_p
     script = tmp_path / "run.py"  # Lightning starts its further processes by calling the script again
     script.write_text("import sys\nfrom ser_zoo.cli import main\nsys.exit(main())\n")
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    arguments = [*command, "--data.batch_size=4"]  # six test utterances: an uneven number of batches over two processes
+    arguments = [*command, "--data.batch_size=2", "--folds=1,2"]  # three test batches a fold: an uneven number for two processes
     done = subprocess.run(
         [sys.executable, str(script), *arguments], env=environment, capture_output=True, text=True, timeout=240
     )
     assert done.returncode == 0, done.stderr
-    row = read_result(tmp_path / "r" / "fold-1" / "result.json")
-    assert sum(map(sum, row["metrics"]["confusion"])) == row["data"]["test"] == 6
-    assert [path.name for path in (tmp_path / "r").iterdir()] == ["fold-1"]
+    for fold in (1, 2):
+        row = read_result(tmp_path / "r" / f"fold-{fold}" / "result.json")
+        assert sum(map(sum, row["metrics"]["confusion"])) == row["data"]["test"] == 6
+    assert {path.name for path in (tmp_path / "r").iterdir()} == {"fold-1", "fold-2", "pooled.json"}

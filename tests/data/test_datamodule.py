@@ -290,7 +290,9 @@ def test_the_same_audio_under_another_coding_is_a_leak(own: Path) -> None:
 
 def test_the_same_audio_twice_by_one_speaker_is_no_leak(own: Path) -> None:
     shutil.copy(own / "wav" / "03a01Wa.wav", own / "wav" / "03a02Wa.wav")
-    module(own).setup()
+    data = module(own)
+    data.setup()
+    assert {"03a01Wa", "03a02Wa"} <= {utterance.id for utterance in data.split.test}
 
 
 # What is refused.
