@@ -5,8 +5,8 @@ much as one of 30 s. Here the encoder runs on the clip alone, with as many of it
 frames, unless ``pad_to_30s`` asks for the official padding. Both give one frame per 20 ms of audio; the
 values differ, because in the padded run every frame also attends to the silence.
 
-Measured on 30 random clips of EMO-DB (3.0 s on average) with Whisper base, on one CPU thread of a busy
-machine, fastest of several runs: 0.11 s per clip at real length, 1.2 s padded (10 of the clips). Frames of
+Measured on 30 random clips of EMO-DB (3.0 s on average) with Whisper base, on one CPU thread, the
+fastest of several runs: 0.11 s per clip at real length, 1.2 s padded (10 of the clips). Frames of
 the two runs have a mean cosine similarity of 1.000, 0.997, 0.992, 0.986, 0.971, 0.965 and 0.940 in hidden
 states 0 to 6; averages over a clip, 0.964 or more. In states 4 and 5 a few frames with norms up to about 30
 times the median differ most: at real length nearly every clip inspected (7 of 8) has some, in the padded run

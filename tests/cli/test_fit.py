@@ -220,7 +220,11 @@ def test_two_processes_count_every_test_utterance_once(small_emo_db: Path, tmp_p
     script = tmp_path / "run.py"  # Lightning starts its further processes by calling the script again
     script.write_text("import sys\nfrom ser_zoo.cli import main\nsys.exit(main())\n")
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    arguments = [*command, "--data.batch_size=2", "--folds=1,2"]  # three test batches a fold: an uneven number for two processes
+    arguments = [
+        *command,
+        "--data.batch_size=2",
+        "--folds=1,2",
+    ]  # three test batches a fold over two processes
     done = subprocess.run(
         [sys.executable, str(script), *arguments], env=environment, capture_output=True, text=True, timeout=240
     )
