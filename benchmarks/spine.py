@@ -72,7 +72,7 @@ def render() -> None:
         "",
         "Written by `python benchmarks/spine.py render` from the rows below this folder; not edited by hand. Pooled: every",
         "utterance counts once. ± is the standard deviation over the folds. EMO-DB: the 339 utterances of four of its seven",
-        "classes. Encoder of cross_attn: whisper-base, frozen.",
+        "classes. Encoder of cross_attn: whisper-base, frozen. Minutes: the whole command, on a machine with other work to do.",
         "",
         "| corpus | model | protocol | folds | trained parameters | WA | UA | macro-F1 | UA over folds | minutes |",
         "|---|---|---|---|---|---|---|---|---|---|",
