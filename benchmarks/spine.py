@@ -11,11 +11,9 @@ run again. ``render`` writes ``benchmarks/results/README.md`` from these rows al
 from __future__ import annotations
 
 import argparse
-import json
 import shutil
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 from ser_zoo.cache import atomic_path
@@ -54,15 +52,12 @@ def run(pair: str, encoder: str, folder: Path) -> None:
     command += ["--ckpt_path", "last"] if folder.is_dir() else []
     if pair.endswith("cross_attn"):
         command += ["--model.encoder", encoder]
-    started = time.perf_counter()
     subprocess.run(command, check=True)
-    print(f"{pair}: {time.perf_counter() - started:.0f} s")
     with atomic_path(target) as temporary:
         for fold in sorted(folder.glob("fold-*")):
             (temporary / fold.name).mkdir(parents=True)
             for name in KEPT:
                 shutil.copy(fold / name, temporary / fold.name / name)
-        (temporary / "seconds.json").write_text(json.dumps({"all folds": round(time.perf_counter() - started)}) + "\n")
 
 
 def render() -> None:
@@ -72,7 +67,7 @@ def render() -> None:
         "",
         "Written by `python benchmarks/spine.py render` from the rows below this folder; not edited by hand. Pooled: every",
         "utterance counts once. ± is the standard deviation over the folds. EMO-DB: the 339 utterances of four of its seven",
-        "classes. Encoder of cross_attn: whisper-base, frozen. Minutes: the whole command, on a machine with other work to do.",
+        "classes. Encoder of cross_attn: whisper-base, frozen. Minutes: training and test of all folds, other work running.",
         "",
         "| corpus | model | protocol | folds | trained parameters | WA | UA | macro-F1 | UA over folds | minutes |",
         "|---|---|---|---|---|---|---|---|---|---|",
@@ -82,7 +77,7 @@ def render() -> None:
         if not rows:
             continue
         result = pool(rows)
-        pooled, seconds = result["pooled"], json.loads((RESULTS / pair / "seconds.json").read_text())["all folds"]
+        pooled, seconds = result["pooled"], sum(row["durations"]["fit"] + row["durations"]["test"] for row in rows)
         lines.append(
             f"| {result['corpus']} | {result['model']} | {result['protocol']['name']} | {len(rows)} "
             f"| {rows[0]['parameters']['trained']:,} | {pooled['wa']:.3f} | **{pooled['ua']:.3f}** | {pooled['macro_f1']:.3f} "
