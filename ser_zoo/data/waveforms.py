@@ -12,7 +12,7 @@ import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
@@ -36,11 +36,14 @@ class Waveforms(Mapping[str, Waveform]):
         arrays: the waveforms.
         content: utterance id -> hash of the decoded recording, before preparation.
         bad: utterance id -> why its recording was left out.
+        derived: what later stages keep of these waveforms, by a key that says all that decides it. It lives as long as
+            they do, so all folds of a run share it.
     """
 
     arrays: dict[str, Waveform]
     content: dict[str, str]
     bad: dict[str, str]
+    derived: dict[str, Any] = field(default_factory=dict)
 
     def __getitem__(self, key: str) -> Waveform:
         return self.arrays[key]

@@ -57,6 +57,11 @@ class Spectrogram(nn.Module):
             bank = melscale_fbanks(n_fft // 2 + 1, 0.0, sample_rate / 2, mels, sample_rate)
         self.register_buffer("bank", bank, persistent=False)
         self.size = n_fft // 2 + 1 if mels is None else mels
+        self.sample_rate = sample_rate
+
+    def extra_repr(self) -> str:
+        """Every setting, by which kept values are told apart."""
+        return f"{self.sample_rate}, {self.n_fft}, {len(self.window)}, {self.hop}, {self.size}, {self.emphasis}"
 
     def forward(self, waveforms: Tensor, lengths: Tensor) -> Frames:
         """(B, T) waveforms, (B,) samples -> (B, T // hop + 1, bands) in dB."""
@@ -114,6 +119,10 @@ class MFCC(nn.Module):
         self.dct: Tensor
         self.register_buffer("dct", create_dct(coefficients, mels, norm="ortho"), persistent=False)
         self.size = coefficients
+
+    def extra_repr(self) -> str:
+        """Every setting that its spectrogram does not name."""
+        return f"{self.size}"
 
     def forward(self, waveforms: Tensor, lengths: Tensor) -> Frames:
         """(B, T) waveforms, (B,) samples -> (B, T // hop + 1, coefficients)."""

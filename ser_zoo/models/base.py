@@ -19,6 +19,7 @@ from ser_zoo import metrics
 from ser_zoo.data import Batch, Preparation, SERDataModule
 from ser_zoo.encoders import EncoderOutput, FeatureStore, SpeechEncoder
 from ser_zoo.errors import EncoderError, SERZooError
+from ser_zoo.features import Frames, FrontEnd, KeptFrames
 
 CHECKPOINT_KEY = "ser_zoo"
 ENCODER_PREFIX = "network.encoder."
@@ -65,9 +66,10 @@ class SERModule(L.LightningModule):
     """Base of the architectures; works with any ``lightning.Trainer``.
 
     A subclass sets ``network``, whose ``forward(waveforms, lengths)`` gives (B, C) logits. A network with a
-    ``SpeechEncoder`` in its attribute ``encoder`` takes a third argument, the encoder's output when it is known already.
-    With a ``SERDataModule`` a frozen encoder's features are computed once and kept; with plain data loaders they are
-    computed live.
+    ``SpeechEncoder`` in its attribute ``encoder`` takes an argument ``encoded``, and one with a ``FrontEnd`` in its attribute
+    ``front_end`` an argument ``frames``: the output of these when it is known already, else None.
+    With a ``SERDataModule`` what a frozen encoder and a front end give is computed once and kept; with plain data loaders
+    it is computed live.
 
     Args:
         labels: class names in the order of the outputs.
@@ -106,16 +108,25 @@ class SERModule(L.LightningModule):
         encoder = getattr(self.network, "encoder", None)
         return encoder if isinstance(encoder, SpeechEncoder) else None
 
+    @property
+    def front_end(self) -> FrontEnd | None:
+        """The network's features without trained parameters; None if it has none."""
+        front_end = getattr(self.network, "front_end", None)
+        return front_end if isinstance(front_end, FrontEnd) else None
+
     def forward(self, batch: Batch) -> Tensor:
         """Logits (B, C) of a batch."""
-        logits: Tensor = self.network(*self.inputs(batch))
+        logits: Tensor = self.network(**self.inputs(batch))
         return logits
 
-    def inputs(self, batch: Batch) -> tuple[Tensor, Tensor] | tuple[Tensor, Tensor, EncoderOutput]:
-        """What the network takes: waveforms, lengths, and with an encoder its output."""
-        if self.encoder is None:
-            return batch.waveforms, batch.lengths
-        return batch.waveforms, batch.lengths, self.encode(batch)
+    def inputs(self, batch: Batch) -> dict[str, Any]:
+        """What the network takes: waveforms, lengths, and what is known of encoder and front end."""
+        inputs: dict[str, Any] = {"waveforms": batch.waveforms, "lengths": batch.lengths}
+        if self.encoder is not None:
+            inputs["encoded"] = self.encode(batch)
+        if self.front_end is not None:
+            inputs["frames"] = self.frames(batch)
+        return inputs
 
     def encode(self, batch: Batch) -> EncoderOutput:
         """The encoder's output for a batch: kept features where they hold, computed otherwise."""
@@ -124,6 +135,16 @@ class SERModule(L.LightningModule):
             return self._store.get(batch.ids, self.device)
         encoded: EncoderOutput = self.encoder(batch.waveforms, batch.lengths)
         return encoded
+
+    def frames(self, batch: Batch) -> tuple[Frames, ...]:
+        """The front end's output for a batch: kept where it holds, computed otherwise."""
+        assert self.front_end is not None, "only architectures with a front end have frames"
+        data = self._data_module()
+        if data is None or not batch.whole or not all(key in data.waveforms for key in batch.ids):
+            live: tuple[Frames, ...] = self.front_end(batch.waveforms, batch.lengths)
+            return live
+        kept: KeptFrames = data.waveforms.derived.setdefault(repr(self.front_end), KeptFrames())
+        return kept.get(self.front_end, batch.waveforms, batch.lengths, batch.ids)
 
     def loss(self, batch: Batch) -> Tensor:
         """The training loss of a batch; architectures with further terms override it."""
@@ -227,7 +248,8 @@ class SERModule(L.LightningModule):
         return (self.transfer_batch_to_device(batch, self.device, 0) for batch in bar)
 
     def _data_module(self) -> SERDataModule | None:
-        data = getattr(self.trainer, "datamodule", None)
+        # ``trainer`` raises while there is none, and a model is also called without one.
+        data = getattr(self._trainer, "datamodule", None)
         return data if isinstance(data, SERDataModule) else None
 
     def _keep_features(self) -> None:

@@ -36,13 +36,40 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ser_zoo.data import Batch
-from ser_zoo.features import MFCC, Frames, frame_mask
+from ser_zoo.features import MFCC, Frames, FrontEnd, frame_mask
 from ser_zoo.models.base import Optim, SERModule
 from ser_zoo.models.layers import MaskedBatchNorm, Standardise, masked_max, masked_mean
 
 Layout = Literal["frames", "flat"]
 OFFSET, DURATION = 0.6, 2.5  # seconds; the stretch that the notebooks load
 HOP = 512  # samples, librosa's default
+
+
+class Stretch(nn.Module):
+    """MFCC of the stretch that the notebooks load, whatever comes before and after it.
+
+    As librosa.load does with an offset: what is not there is not loaded. A clip that ends before the offset has no frame.
+
+    Args:
+        mfcc: of the stretch.
+        sample_rate: Hz.
+    """
+
+    def __init__(self, mfcc: MFCC, sample_rate: int) -> None:
+        super().__init__()
+        self.mfcc = mfcc
+        self.start, self.size = round(OFFSET * sample_rate), round(DURATION * sample_rate)
+
+    def extra_repr(self) -> str:
+        """Every setting that its MFCC do not name."""
+        return f"{self.start}, {self.size}"
+
+    def forward(self, waveforms: Tensor, lengths: Tensor) -> Frames:
+        """(B, T) waveforms, (B,) samples -> (B, at most 108, coefficients)."""
+        waveforms = waveforms[:, self.start : self.start + self.size]
+        lengths = (lengths - self.start).clamp(0, self.size)
+        frames: Frames = self.mfcc(F.pad(waveforms, (0, self.size - waveforms.shape[1])), lengths)
+        return Frames(frames.values, torch.where(lengths > 0, frames.lengths, 0))
 
 
 class ChannelAttention(nn.Module):
@@ -100,9 +127,10 @@ class CNNAttnNetwork(nn.Module):
         super().__init__()
         self.layout = layout
         self.kernel = kernel
-        self.window = (round(OFFSET * sample_rate), round(DURATION * sample_rate))
-        self.mfcc = MFCC(sample_rate, coefficients, HOP / sample_rate)
-        flat = (self.window[1] // HOP + 1) * coefficients
+        mfcc = MFCC(sample_rate, coefficients, HOP / sample_rate)
+        self.front_end = FrontEnd(mfcc if layout == "frames" else Stretch(mfcc, sample_rate))
+        self.flat_frames = round(DURATION * sample_rate) // HOP + 1
+        flat = self.flat_frames * coefficients
         self.standardise = Standardise(coefficients if layout == "frames" else flat)
         self.convolution1 = nn.Conv1d(coefficients if layout == "frames" else 1, channels, kernel)
         self.norm1 = MaskedBatchNorm(channels)
@@ -116,9 +144,10 @@ class CNNAttnNetwork(nn.Module):
         self.norm3 = nn.BatchNorm1d(dense)
         self.classifier = nn.Linear(dense, classes)
 
-    def forward(self, waveforms: Tensor, lengths: Tensor) -> Tensor:
-        """(B, T) waveforms, (B,) samples -> logits (B, C)."""
-        values, counts = self.features(waveforms, lengths)
+    def forward(self, waveforms: Tensor, lengths: Tensor, frames: Sequence[Frames] | None = None) -> Tensor:
+        """(B, T) waveforms, (B,) samples -> logits (B, C); ``frames`` is the front end's output if it is known."""
+        (extracted,) = self.front_end(waveforms, lengths) if frames is None else frames
+        values, counts = self.rows(extracted)
         values = self.standardise(values)
         if self.layout == "flat":
             values, counts = values[..., None], torch.full_like(counts, values.shape[1])
@@ -134,17 +163,13 @@ class CNNAttnNetwork(nn.Module):
         logits: Tensor = self.classifier(self.norm3(self.dense(pooled).relu()))
         return logits
 
-    def features(self, waveforms: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
-        """MFCC before standardisation: (B, T, coefficients) and (B,) frames; flat: (B, frames * coefficients)."""
+    def rows(self, frames: Frames) -> Frames:
+        """What is standardised: (B, T, coefficients) frames, or (B, flat_frames * coefficients) zero-filled vectors."""
         if self.layout == "frames":
-            frames: Frames = self.mfcc(waveforms, lengths)
-            return frames.values, frames.lengths
-        start, size = self.window
-        # As librosa.load does with an offset: what is not there is not loaded; the rest becomes zero features.
-        waveforms, lengths = waveforms[:, start : start + size], (lengths - start).clamp(0, size)
-        values, counts = self.mfcc(F.pad(waveforms, (0, size - waveforms.shape[1])), lengths)
-        counts = torch.where(lengths > 0, counts, 0)
-        return (values * frame_mask(counts, values.shape[1])[..., None]).flatten(1), counts
+            return frames
+        values = frames.values * frame_mask(frames.lengths, frames.values.shape[1])[..., None]
+        values = F.pad(values, (0, 0, 0, self.flat_frames - values.shape[1]))
+        return Frames(values.flatten(1), frames.lengths)
 
     def penalised(self) -> list[Tensor]:
         """The kernels that the source puts its L2 penalty on."""
@@ -231,5 +256,6 @@ class CNNAttn(SERModule):
 
     def _rows(self, batch: Batch) -> Tensor:
         """(N, size) rows to standardise: valid frames, or whole vectors in the flat layout."""
-        values, counts = self.network.features(batch.waveforms, batch.lengths)
+        (frames,) = self.frames(batch)
+        values, counts = self.network.rows(frames)
         return values if self.network.layout == "flat" else values[frame_mask(counts, values.shape[1])]

@@ -34,7 +34,7 @@ Deviations and our choices
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar, Literal
+from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
@@ -43,7 +43,7 @@ from torch.nn import functional as F
 from ser_zoo.data import Batch
 from ser_zoo.encoders import EncoderOutput, SpeechEncoder
 from ser_zoo.errors import SERZooError
-from ser_zoo.features import MFCC, Frames, Spectrogram, frame_mask, normalise_per_clip
+from ser_zoo.features import MFCC, Frames, FrontEnd, Spectrogram, frame_mask, normalise_per_clip
 from ser_zoo.models.base import Optim, SERModule
 from ser_zoo.models.layers import (
     ClipDropout,
@@ -60,35 +60,32 @@ Acoustic = Literal["mfcc", "log_mel", "spectrogram"]
 ACOUSTIC_WIDTH = 40  # coefficients of the source, and the width to which the spectrograms are projected
 
 
-class AcousticFrames(nn.Module):
-    """The acoustic input (B, T2, 40): normalised MFCC, or a projected spectrogram.
+class AcousticInput(nn.Module):
+    """The acoustic input (B, T2, 40): normalised MFCC, or a normalised and projected spectrogram.
 
     Args:
         kind: which.
-        sample_rate: Hz.
-        hop: seconds between frames.
+        size: width of its frames.
     """
 
-    def __init__(self, kind: Acoustic, sample_rate: int, hop: float) -> None:
+    def __init__(self, kind: Acoustic, size: int) -> None:
         super().__init__()
         self.kind = kind
-        self.extract: nn.Module
-        self.project: nn.Module = nn.Identity()
-        if kind == "mfcc":
-            self.extract = MFCC(sample_rate, ACOUSTIC_WIDTH, hop, emphasis=0.97)
-        else:
-            points = round(0.025 * sample_rate)
-            mels = 80 if kind == "log_mel" else None
-            self.extract = Spectrogram(sample_rate, points, hop, mels=mels, emphasis=0.97)
-            self.project = nn.Linear(self.extract.size, ACOUSTIC_WIDTH)
+        self.project: nn.Module = nn.Identity() if kind == "mfcc" else nn.Linear(size, ACOUSTIC_WIDTH)
 
-    def forward(self, waveforms: Tensor, lengths: Tensor) -> Frames:
-        """(B, T) waveforms, (B,) samples -> (B, T2, 40) frames."""
-        frames: Frames = self.extract(waveforms, lengths)
+    def forward(self, frames: Frames) -> Frames:
+        """(B, T2, size) -> (B, T2, 40)."""
         if self.kind == "mfcc":
             return Frames(F.normalize(frames.values, dim=-1), frames.lengths)
-        frames = normalise_per_clip(frames)
-        return Frames(self.project(frames.values), frames.lengths)
+        return Frames(self.project(normalise_per_clip(frames).values), frames.lengths)
+
+
+def acoustic_frames(kind: Acoustic, sample_rate: int, hop: float) -> MFCC | Spectrogram:
+    """The extractor of an acoustic input; ``hop`` in seconds."""
+    if kind == "mfcc":
+        return MFCC(sample_rate, ACOUSTIC_WIDTH, hop, emphasis=0.97)
+    mels = 80 if kind == "log_mel" else None
+    return Spectrogram(sample_rate, round(0.025 * sample_rate), hop, mels=mels, emphasis=0.97)
 
 
 class FusionBlock(nn.Module):
@@ -124,7 +121,9 @@ class CrossAttnNetwork(nn.Module):
         self,
         classes: int,
         encoder: SpeechEncoder,
-        acoustic: AcousticFrames,
+        acoustic: Acoustic,
+        sample_rate: int,
+        hop: float,
         standardise_states: bool,
         lstm_hidden: int,
         lstm_layers: int,
@@ -143,7 +142,9 @@ class CrossAttnNetwork(nn.Module):
     ) -> None:
         super().__init__()
         self.encoder = encoder
-        self.acoustic = acoustic
+        extractor = acoustic_frames(acoustic, sample_rate, hop)
+        self.front_end = FrontEnd(extractor)
+        self.acoustic = AcousticInput(acoustic, extractor.size)
         self.standardise = Standardise(len(encoder.layers), encoder.width) if standardise_states else None
         self.pooling = pooling
         self.masked = masked
@@ -160,19 +161,33 @@ class CrossAttnNetwork(nn.Module):
         self.clip_dropout = ClipDropout(clip_dropout)
         self.classifier = nn.Linear(width, classes)
 
-    def forward(self, waveforms: Tensor, lengths: Tensor, encoded: EncoderOutput | None = None) -> Tensor:
+    def forward(
+        self,
+        waveforms: Tensor,
+        lengths: Tensor,
+        encoded: EncoderOutput | None = None,
+        frames: Sequence[Frames] | None = None,
+    ) -> Tensor:
         """Logits (B, C).
 
         Args:
             waveforms: (B, T), zero beyond each clip's end.
             lengths: (B,) samples.
             encoded: the encoder's output for these waveforms if it is known; None computes it.
+            frames: the front end's, likewise.
         """
-        return self.with_auxiliary(waveforms, lengths, encoded)[0]
+        return self.with_auxiliary(waveforms, lengths, encoded, frames)[0]
 
-    def with_auxiliary(self, waveforms: Tensor, lengths: Tensor, encoded: EncoderOutput | None = None) -> tuple[Tensor, Tensor]:
+    def with_auxiliary(
+        self,
+        waveforms: Tensor,
+        lengths: Tensor,
+        encoded: EncoderOutput | None = None,
+        frames: Sequence[Frames] | None = None,
+    ) -> tuple[Tensor, Tensor]:
         """Main and auxiliary logits, (B, C) each."""
-        acoustic, acoustic_mask = self._acoustic(waveforms, lengths)
+        (extracted,) = self.front_end(waveforms, lengths) if frames is None else frames
+        acoustic, acoustic_mask = self._acoustic(extracted)
         acoustic = self.clip_dropout(acoustic)
         states, state_lengths = self.encoder(waveforms, lengths) if encoded is None else encoded
         semantic = self._semantic(states)
@@ -182,9 +197,9 @@ class CrossAttnNetwork(nn.Module):
         auxiliary = self._pool(self.classifier(acoustic).relu(), acoustic_mask)
         return main, auxiliary
 
-    def _acoustic(self, waveforms: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
+    def _acoustic(self, extracted: Frames) -> tuple[Tensor, Tensor]:
         """A (B, T2, width) and its mask, all True where nothing is masked."""
-        frames, counts = self.acoustic(waveforms, lengths)
+        frames, counts = self.acoustic(extracted)
         if not self.masked:
             counts = torch.full_like(counts, frames.shape[1])
         mask = frame_mask(counts, frames.shape[1])
@@ -282,7 +297,9 @@ class CrossAttn(SERModule):
         self.network: CrossAttnNetwork = CrossAttnNetwork(
             classes=len(labels),
             encoder=SpeechEncoder(encoder, layers, finetune_from, revision=revision, pad_to_30s=pad_to_30s),
-            acoustic=AcousticFrames(acoustic, sample_rate, hop),
+            acoustic=acoustic,
+            sample_rate=sample_rate,
+            hop=hop,
             standardise_states=standardise_states,
             lstm_hidden=lstm_hidden,
             lstm_layers=lstm_layers,
@@ -314,8 +331,7 @@ class CrossAttn(SERModule):
 
     def loss(self, batch: Batch) -> Tensor:
         """FL(z, y) + alpha FL(z', y)."""
-        inputs: Any = self.inputs(batch)
-        main, auxiliary = self.network.with_auxiliary(*inputs)
+        main, auxiliary = self.network.with_auxiliary(**self.inputs(batch))
         loss = self.criterion(main, batch.labels)
         if self.auxiliary:
             loss = loss + self.auxiliary * self.criterion(auxiliary, batch.labels)

@@ -44,7 +44,7 @@ def test_features_are_scaled_by_the_augmented_training_rows_only(small_emo_db: P
     L.Trainer(max_epochs=1, accelerator="cpu", **quiet).fit(model, datamodule=data)
     rows = []
     for batch in data.statistics_dataloader():
-        values, counts = model.network.mfcc(batch.waveforms, batch.lengths)
+        ((values, counts),) = model.network.front_end(batch.waveforms, batch.lengths)
         rows.append(values[frame_mask(counts, values.shape[1])])
     frames = torch.cat(rows)
     torch.testing.assert_close(model.network.standardise.mean, frames.mean(0), atol=1e-2, rtol=1e-3)

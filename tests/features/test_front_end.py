@@ -1,0 +1,65 @@
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from ser_zoo.features import MFCC, Frames, FrontEnd, KeptFrames, Spectrogram
+
+LENGTHS = torch.tensor([4_000, 9_000])
+
+
+class Counting(MFCC):
+    """MFCC that count their calls."""
+
+    calls = 0
+
+    def forward(self, waveforms: Tensor, lengths: Tensor) -> Frames:
+        self.calls += 1
+        return super().forward(waveforms, lengths)
+
+
+def clips() -> Tensor:
+    waveforms = 0.1 * torch.randn(2, 9_000, generator=torch.Generator().manual_seed(0))
+    waveforms[0, 4_000:] = 0
+    return waveforms
+
+
+def test_kept_frames_are_those_of_the_front_end() -> None:
+    front_end = FrontEnd(MFCC(16_000, 13, 0.01), Spectrogram(16_000, 400, 0.02))
+    kept = KeptFrames().get(front_end, clips(), LENGTHS, ["a", "b"])
+    for found, expected in zip(kept, front_end(clips(), LENGTHS), strict=True):
+        assert found.lengths.tolist() == expected.lengths.tolist()
+        torch.testing.assert_close(found.values, expected.values, atol=1e-3, rtol=1e-4)
+
+
+def test_an_utterance_is_computed_once_and_alike_in_any_batch() -> None:
+    mfcc = Counting(16_000, 13, 0.01)
+    front_end, kept = FrontEnd(mfcc), KeptFrames()
+    ((first, _),) = kept.get(front_end, clips(), LENGTHS, ["a", "b"])
+    ((again, counts),) = kept.get(front_end, clips()[:1, :4_000], LENGTHS[:1], ["a"])
+    assert mfcc.calls == 2
+    assert torch.equal(again[0], first[0, : counts[0]])
+
+
+def test_what_exceeds_the_limit_is_computed_each_time() -> None:
+    mfcc = Counting(16_000, 13, 0.01)
+    kept = KeptFrames(limit=26 * 13 * 4)  # the 26 frames of the first clip fit
+    for _ in range(2):
+        kept.get(FrontEnd(mfcc), clips(), LENGTHS, ["a", "b"])
+    assert mfcc.calls == 3
+    assert list(kept.rows) == ["a"]
+
+
+def test_front_ends_that_differ_in_any_setting_have_another_repr() -> None:
+    different = [
+        MFCC(16_000, 13, 0.01),
+        MFCC(22_050, 13, 0.01),
+        MFCC(16_000, 20, 0.01),
+        MFCC(16_000, 13, 0.02),
+        MFCC(16_000, 13, 0.01, n_fft=1024),
+        MFCC(16_000, 13, 0.01, mels=64),
+        MFCC(16_000, 13, 0.01, emphasis=0.97),
+        Spectrogram(16_000, 400, 0.01),
+        Spectrogram(16_000, 400, 0.01, window=0.02),
+    ]
+    assert len({repr(FrontEnd(extractor)) for extractor in different}) == len(different)
