@@ -38,7 +38,7 @@ from torch.nn import functional as F
 from ser_zoo.data import Batch
 from ser_zoo.features import MFCC, Frames, FrontEnd, frame_mask
 from ser_zoo.models.base import Optim, SERModule
-from ser_zoo.models.layers import MaskedBatchNorm, Standardise, masked_max, masked_mean
+from ser_zoo.models.layers import MaskedBatchNorm, PooledBatchNorm, Standardise, masked_max, masked_mean
 
 Layout = Literal["frames", "flat"]
 OFFSET, DURATION = 0.6, 2.5  # seconds; the stretch that the notebooks load
@@ -141,7 +141,7 @@ class CNNAttnNetwork(nn.Module):
         self.spatial = SpatialAttention(kernel)
         pooled = 2 * channels if layout == "frames" else channels * (flat - 2 * (kernel - 1))
         self.dense = nn.Linear(pooled, dense)
-        self.norm3 = nn.BatchNorm1d(dense)
+        self.norm3 = PooledBatchNorm(dense)
         self.classifier = nn.Linear(dense, classes)
 
     def forward(self, waveforms: Tensor, lengths: Tensor, frames: Sequence[Frames] | None = None) -> Tensor:

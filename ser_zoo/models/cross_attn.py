@@ -28,6 +28,9 @@ Deviations and our choices
     encoder's states zero mean and unit variance over the training side before the tanh: a few dimensions of Whisper are
     hundreds of times larger than the others and would be all that is left.
     ``clip_dropout`` drops channels of a whole clip: dropout that differs from frame to frame is averaged out by mean pooling.
+    ``batch_norm`` scales the pooled vector: means over time differ far less between clips than frames do, and without it they
+    are learned several times more slowly. ``residual=False`` takes A out of F, where new speakers are to be told by S alone.
+    ``state_stride`` averages frames of S, which mean pooling would do anyway, and saves their share of the time.
     ``pooling="mean"`` is that of the authors' published checkpoint. ``loss="focal"`` has no class weights in the source.
 """
 
@@ -47,11 +50,13 @@ from ser_zoo.features import MFCC, Frames, FrontEnd, Spectrogram, frame_mask, no
 from ser_zoo.models.base import Optim, SERModule
 from ser_zoo.models.layers import (
     ClipDropout,
-    CrossAttention,
+    FusionBlock,
     LayerMix,
     MaskedBiLSTM,
+    PooledBatchNorm,
     SinusoidalPositions,
     Standardise,
+    average_frames,
     masked_max,
     masked_mean,
 )
@@ -88,32 +93,6 @@ def acoustic_frames(kind: Acoustic, sample_rate: int, hop: float) -> MFCC | Spec
     return Spectrogram(sample_rate, round(0.025 * sample_rate), hop, mels=mels, emphasis=0.97)
 
 
-class FusionBlock(nn.Module):
-    """Cross-attention and feed-forward, each with residual and LayerNorm after it.
-
-    Args:
-        width: of both sequences.
-        inner: attention width over all heads.
-        heads: number of heads.
-        feedforward: hidden width.
-        dropout: after attention and after the feed-forward.
-    """
-
-    def __init__(self, width: int, inner: int, heads: int, feedforward: int, dropout: float) -> None:
-        super().__init__()
-        self.attention = CrossAttention(width, inner, heads)
-        self.norm1 = nn.LayerNorm(width)
-        self.feedforward = nn.Sequential(nn.Linear(width, feedforward), nn.GELU(), nn.Linear(feedforward, width))
-        self.norm2 = nn.LayerNorm(width)
-        self.dropout = nn.Dropout(dropout)
-
-    def forward(self, acoustic: Tensor, semantic: Tensor, mask: Tensor | None) -> Tensor:
-        """(B, T2, width), (B, T1, width), (B, T1) -> (B, T2, width)."""
-        fused = self.norm1(acoustic + self.dropout(self.attention(acoustic, semantic, mask)))
-        output: Tensor = self.norm2(fused + self.dropout(self.feedforward(fused)))
-        return output
-
-
 class CrossAttnNetwork(nn.Module):
     """The network; the arguments are those of ``CrossAttn``."""
 
@@ -125,6 +104,7 @@ class CrossAttnNetwork(nn.Module):
         sample_rate: int,
         hop: float,
         standardise_states: bool,
+        state_stride: int,
         lstm_hidden: int,
         lstm_layers: int,
         lstm_dropout: float,
@@ -136,8 +116,10 @@ class CrossAttnNetwork(nn.Module):
         inner: int,
         heads: int,
         fusion_dropout: float,
+        residual: bool,
         clip_dropout: float,
         pooling: Literal["max", "mean"],
+        batch_norm: bool,
         masked: bool,
     ) -> None:
         super().__init__()
@@ -146,6 +128,7 @@ class CrossAttnNetwork(nn.Module):
         self.front_end = FrontEnd(extractor)
         self.acoustic = AcousticInput(acoustic, extractor.size)
         self.standardise = Standardise(len(encoder.layers), encoder.width) if standardise_states else None
+        self.state_stride = state_stride
         self.pooling = pooling
         self.masked = masked
         self.mix = LayerMix(len(encoder.layers))
@@ -157,8 +140,9 @@ class CrossAttnNetwork(nn.Module):
             nn.TransformerEncoderLayer(width, block_heads, feedforward, block_dropout, F.gelu, batch_first=True)
             for _ in range(blocks)
         )
-        self.fusion = FusionBlock(width, inner, heads, feedforward, fusion_dropout)
+        self.fusion = FusionBlock(width, inner, heads, feedforward, fusion_dropout, residual)
         self.clip_dropout = ClipDropout(clip_dropout)
+        self.norm = PooledBatchNorm(width) if batch_norm else None
         self.classifier = nn.Linear(width, classes)
 
     def forward(
@@ -190,10 +174,13 @@ class CrossAttnNetwork(nn.Module):
         acoustic, acoustic_mask = self._acoustic(extracted)
         acoustic = self.clip_dropout(acoustic)
         states, state_lengths = self.encoder(waveforms, lengths) if encoded is None else encoded
-        semantic = self._semantic(states)
+        semantic, state_lengths = self._semantic(states, state_lengths)
         semantic_mask = frame_mask(state_lengths, semantic.shape[1]) if self.masked else None
-        fused = self.fusion(acoustic, semantic, semantic_mask)
-        main = self._pool(self.classifier(self.clip_dropout(fused)), acoustic_mask)
+        fused = self.clip_dropout(self.fusion(acoustic, semantic, semantic_mask))
+        if self.norm is None:
+            main = self._pool(self.classifier(fused), acoustic_mask)
+        else:
+            main = self.classifier(self.norm(masked_mean(fused, acoustic_mask)))
         auxiliary = self._pool(self.classifier(acoustic).relu(), acoustic_mask)
         return main, auxiliary
 
@@ -208,10 +195,12 @@ class CrossAttnNetwork(nn.Module):
             hidden = block(hidden, src_key_padding_mask=~mask)
         return hidden, mask
 
-    def _semantic(self, states: Tensor) -> Tensor:
-        """S (B, T1, width) of the encoder's hidden states (B, L, T1, D)."""
-        semantic: Tensor = self.semantic(self.clip_dropout(self.mix(states, self.standardise).tanh()))
-        return semantic
+    def _semantic(self, states: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
+        """S (B, T1, width) of the encoder's hidden states (B, L, T1, D), and its valid frames (B,)."""
+        semantic = self.mix(states, self.standardise).tanh()
+        if self.state_stride > 1:
+            semantic, lengths = average_frames(semantic, lengths, self.state_stride)
+        return self.semantic(self.clip_dropout(semantic)), lengths
 
     def _pool(self, frame_logits: Tensor, mask: Tensor) -> Tensor:
         return (masked_max if self.pooling == "max" else masked_mean)(frame_logits, mask)
@@ -228,6 +217,7 @@ class CrossAttn(SERModule):
         finetune_from: first encoder block that is trained (1: all blocks; 0: the convolutions too); null: frozen.
         pad_to_30s: run Whisper on 30 s of padded audio, as it was trained, instead of on the clip's real length.
         standardise_states: scale the encoder's states by statistics of the training side before the tanh.
+        state_stride: encoder frames that are averaged to one of S.
         acoustic: input of the acoustic branch.
         hop: seconds between acoustic frames.
         lstm_hidden: width per direction of the BiLSTM.
@@ -241,8 +231,10 @@ class CrossAttn(SERModule):
         inner: width of the cross-attention over all heads.
         heads: heads of the cross-attention.
         fusion_dropout: in the fusion.
+        residual: add A to what it attends to in the fusion; without it A only chooses among the frames of S.
         clip_dropout: of whole channels of a clip, in A, before S's linear layer and before the classifier.
         pooling: of the frame logits over time.
+        batch_norm: normalise the mean over time before the classifier; only with mean pooling.
         auxiliary: weight alpha of the loss of the acoustic branch; 0 leaves it out.
         masked: keep padding out of everything; False is the released behaviour.
         sample_rate: Hz; that of the encoder.
@@ -268,6 +260,7 @@ class CrossAttn(SERModule):
         finetune_from: int | None = 1,
         pad_to_30s: bool = False,
         standardise_states: bool = False,
+        state_stride: int = 1,
         acoustic: Acoustic = "mfcc",
         hop: float = 0.01,
         lstm_hidden: int = 512,
@@ -281,8 +274,10 @@ class CrossAttn(SERModule):
         inner: int = 256,
         heads: int = 8,
         fusion_dropout: float = 0.4,
+        residual: bool = True,
         clip_dropout: float = 0.0,
         pooling: Literal["max", "mean"] = "max",
+        batch_norm: bool = False,
         auxiliary: float = 0.4,
         masked: bool = True,
         sample_rate: int = 16_000,
@@ -293,6 +288,8 @@ class CrossAttn(SERModule):
         for size, by, names in ((inner, heads, "inner / heads"), (width, block_heads, "width / block_heads")):
             if size % by:
                 raise SERZooError(f"cross_attn: {names} is {size} / {by}; expected a whole number, one width per head.")
+        if batch_norm and pooling == "max":
+            raise SERZooError("cross_attn: batch_norm normalises a mean over time. Set pooling to mean, or leave it out.")
         self.auxiliary = auxiliary
         self.network: CrossAttnNetwork = CrossAttnNetwork(
             classes=len(labels),
@@ -301,6 +298,7 @@ class CrossAttn(SERModule):
             sample_rate=sample_rate,
             hop=hop,
             standardise_states=standardise_states,
+            state_stride=state_stride,
             lstm_hidden=lstm_hidden,
             lstm_layers=lstm_layers,
             lstm_dropout=lstm_dropout,
@@ -312,8 +310,10 @@ class CrossAttn(SERModule):
             inner=inner,
             heads=heads,
             fusion_dropout=fusion_dropout,
+            residual=residual,
             clip_dropout=clip_dropout,
             pooling=pooling,
+            batch_norm=batch_norm,
             masked=masked,
         )
 
