@@ -90,13 +90,14 @@ _FAMILIES: dict[str, tuple[str, dict[str, Any], bool]] = {
 FAMILIES = tuple(_FAMILIES)
 
 
-def tiny_encoder(folder: Path, family: str, seed: int = 0) -> Path:
+def tiny_encoder(folder: Path, family: str, seed: int = 0, **changes: Any) -> Path:
     """Write a checkpoint with its feature extractor.
 
     Args:
         folder: to write to; created.
         family: one of `FAMILIES`.
         seed: of the random weights; torch's global generator is left as it was.
+        **changes: settings of the family's configuration that are not to be the usual tiny ones.
 
     Returns:
         ``folder``.
@@ -104,7 +105,7 @@ def tiny_encoder(folder: Path, family: str, seed: int = 0) -> Path:
     import transformers
 
     name, settings, normalize = _FAMILIES[family]
-    config = getattr(transformers, name)(**settings)
+    config = getattr(transformers, name)(**(settings | changes))
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         model = transformers.AutoModel.from_config(config)

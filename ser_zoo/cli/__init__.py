@@ -16,6 +16,7 @@ VERBS = {
     "fit": "train on a fold (or all folds), test the best checkpoint, write the result row",
     "test": "test a checkpoint on the test speakers of its fold",
     "predict": "label and probabilities of recordings",
+    "profile": "parameters, arithmetic, latency and memory of a model",
     "models": "list the architectures, or describe one",
     "corpora": "list the corpora, or describe one",
 }

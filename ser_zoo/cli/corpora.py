@@ -27,6 +27,7 @@ def run(argv: Sequence[str]) -> int:
         {
             "protocol": protocol.name,
             "world": protocol.world,
+            "declared_leaks": list(protocol.declared_leaks),
             "folds": protocol.folds,
             "version": protocol.version,
             "hash": protocol.hash,

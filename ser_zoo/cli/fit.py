@@ -22,7 +22,7 @@ from ser_zoo.evaluation import Run, choose_root, fold_folder, pool, run_folds, w
 from ser_zoo.models import MODELS, model_class
 from ser_zoo.registry import lookup
 
-Monitor = Literal["val/ua", "val/wa", "val/macro_f1", "val/loss"]
+Monitor = Literal["val/ua", "val/wa", "val/macro_f1", "val/loss", "last"]
 DESCRIPTION = """Train on the training speakers of a fold, choose the epoch on its validation speakers, test that checkpoint
 on its test speakers, and write the result row. Arguments of an architecture: --model.help NAME."""
 # What does not decide a result, and so may differ between a run and its resumption.
@@ -33,10 +33,10 @@ def run(argv: Sequence[str]) -> int:
     """Train and test."""
     quiet_lightning()
     arguments = expand_names(argv)
-    if (name := _value_of(arguments, "--model.help")) is not None:
+    if (name := value_of(arguments, "--model.help")) is not None:
         _model_parser(name).print_help()
         return 0
-    model = _value_of(arguments, "--model.name") or _model_of_configs(arguments)
+    model = value_of(arguments, "--model.name") or _model_of_configs(arguments)
     parser = build_parser(model)
     options = parser.parse_args(arguments)
     if model is None or options.data.corpus is None:
@@ -50,7 +50,7 @@ def run(argv: Sequence[str]) -> int:
     ready = parser.instantiate_classes(options)
     plan = Run(
         model=model,
-        arguments={key: value for key, value in _arguments(options.model).items() if key != "name"},
+        arguments=model_arguments(options),
         trainer=_arguments(ready.trainer),
         seed=options.seed_everything,
         monitor=options.monitor,
@@ -93,7 +93,7 @@ def build_parser(model: str | None) -> LightningArgumentParser:
         "--monitor",
         type=Monitor,
         default="val/ua",
-        help="metric on the validation speakers that chooses the epoch",
+        help="metric on the validation speakers that chooses the epoch; last: none is chosen, the newest is tested",
     )
     parser.add_argument("--patience", type=int | None, default=None, help="stop after so many epochs without improvement")
     parser.add_argument(
@@ -108,16 +108,29 @@ def build_parser(model: str | None) -> LightningArgumentParser:
         default=None,
         help="last: go on with the newest run of this name; or a last.ckpt",
     )
-    parser.add_argument("--model.name", type=str | None, default=None, help="architecture; --model NAME is short for it")
-    if model is not None:
-        cls = model_class(model)
-        parser.add_class_arguments(cls, "model", skip={"labels"}, instantiate=False)
+    add_model_arguments(parser, model)
     parser.add_argument("--data.corpus", type=str | None, default=None, help="corpus; --data NAME is short for it")
     parser.add_class_arguments(SERDataModule, "data", skip={"corpus", "seed"}, instantiate=False)
     parser.add_lightning_class_args(Trainer, "trainer")
     if model is not None:
-        parser.set_defaults(dict(cls.published))
+        parser.set_defaults(dict(model_class(model).published))
     return parser
+
+
+def add_model_arguments(parser: LightningArgumentParser, model: str | None) -> None:
+    """Add ``--model.name`` and, where it is known already, the arguments of that architecture.
+
+    Raises:
+        UnknownNameError: no such architecture.
+    """
+    parser.add_argument("--model.name", type=str | None, default=None, help="architecture; --model NAME is short for it")
+    if model is not None:
+        parser.add_class_arguments(model_class(model), "model", skip={"labels"}, instantiate=False)
+
+
+def model_arguments(options: Namespace) -> dict[str, Any]:
+    """What ``create_model`` takes besides name and labels."""
+    return {key: value for key, value in _arguments(options.model).items() if key != "name"}
 
 
 def expand_names(argv: Sequence[str]) -> list[str]:
@@ -205,7 +218,7 @@ def _arguments(options: Namespace) -> dict[str, Any]:
     return {key: value.as_dict() if isinstance(value, Namespace) else value for key, value in vars(options).items()}
 
 
-def _value_of(arguments: Sequence[str], option: str) -> str | None:
+def value_of(arguments: Sequence[str], option: str) -> str | None:
     """The last value given to an option."""
     found = None
     for index, argument in enumerate(arguments):
@@ -218,7 +231,7 @@ def _value_of(arguments: Sequence[str], option: str) -> str | None:
 
 def _model_of_configs(arguments: Sequence[str]) -> str | None:
     """The architecture that the configuration file names; which arguments there are depends on it."""
-    path = _value_of(arguments, "--config") or _value_of(arguments, "-c")
+    path = value_of(arguments, "--config") or value_of(arguments, "-c")
     if path is None:
         return None
     try:

@@ -37,7 +37,7 @@ def run(argv: Sequence[str]) -> int:
     from ser_zoo.inference import audio_paths, load_model, predict
 
     paths = audio_paths(options.inputs)  # before the model, whose loading takes longer than noticing a wrong path
-    model = load_model(options.ckpt_path, encoder=options.encoder, device=_device(options.device))
+    model = load_model(options.ckpt_path, encoder=options.encoder, device=choose_device(options.device))
     predictions = predict(model, paths, options.batch_size, progress=True)
     if options.output is not None:
         from ser_zoo.cache import atomic_path
@@ -51,7 +51,8 @@ def run(argv: Sequence[str]) -> int:
     return 0
 
 
-def _device(name: str) -> str:
+def choose_device(name: str) -> str:
+    """``auto`` is the machine's accelerator if it has one; anything else stays."""
     if name != "auto":
         return name
     import torch

@@ -41,6 +41,13 @@ def show_pooled(pooled: Mapping[str, Any]) -> None:
 def title_of(row: Mapping[str, Any], what: str) -> str:
     """Model, corpus, protocol and its world; a synthetic corpus is called so."""
     corpus = row["corpus"] + (" (SYNTHETIC)" if row["synthetic"] else "")
-    protocol = row["protocol"]
-    world = "" if protocol["world"] == "honest" else f" AS PUBLISHED, leaks: {', '.join(protocol['declared_leaks'])}"
-    return f"{row['model']} on {corpus}, {protocol['name']}{world}, {what}, seed {row['seed']}"
+    return f"{row['model']} on {corpus}, {protocol_text(row['protocol'])}, {what}, seed {row['seed']}"
+
+
+def protocol_text(protocol: Mapping[str, Any]) -> str:
+    """Name of the protocol of a row; outside the honest world with its leaks."""
+    if protocol["world"] == "honest":
+        return str(protocol["name"])
+    leaks = ", ".join(protocol["declared_leaks"]) or "none"
+    shared = f"{protocol['test_rows_with_utterance_in_training']:.1%} of the test rows have their utterance in training"
+    return f"{protocol['name']} (AS PUBLISHED; declared leaks: {leaks}; {shared})"

@@ -7,11 +7,11 @@ from collections.abc import Sequence
 from typing import Any
 
 from ser_zoo.cli.fit import expand_names
-from ser_zoo.cli.report import show_metrics
+from ser_zoo.cli.report import protocol_text, show_metrics
 from ser_zoo.cli.tables import quiet_lightning
 from ser_zoo.data import SERDataModule
 from ser_zoo.errors import MismatchError
-from ser_zoo.evaluation import score_checkpoint, summarise, write_json
+from ser_zoo.evaluation import protocol_of, score_checkpoint, summarise, write_json
 from ser_zoo.inference import Checkpoint, load_model, read_checkpoint
 
 DESCRIPTION = """Test a checkpoint on the test speakers it was trained to be tested on. Corpus, protocol and fold are taken from
@@ -32,10 +32,11 @@ def run(argv: Sequence[str]) -> int:
     scored = score_checkpoint(model, data, {"accelerator": options.accelerator, "devices": 1})
     metrics = summarise(scored.confusion, model.labels)
     corpus = data.corpus.name + (" (SYNTHETIC)" if data.corpus.synthetic else "")
-    title = f"{checkpoint.model} on {corpus}, {data.protocol.name}, fold {data.fold}"
+    protocol = protocol_of(data)
+    title = f"{checkpoint.model} on {corpus}, {protocol_text(protocol)}, fold {data.fold}"
     show_metrics(title, model.labels, metrics)
     if options.output:
-        write_json(options.output, {"identity": data.identity(), "metrics": metrics})
+        write_json(options.output, {"identity": data.identity(), "protocol": protocol, "metrics": metrics})
     return 0
 
 

@@ -11,8 +11,8 @@ import re
 import warnings
 from abc import ABC, abstractmethod
 from collections import Counter
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import ClassVar
 
@@ -39,6 +39,7 @@ class Utterance:
         language: ISO 639-1 code.
         start: seconds from the start of the recording.
         end: seconds; None means up to the end of the recording.
+        soft: what the annotators heard, canonical label -> share or number of votes; None where the release does not say.
     """
 
     id: str
@@ -54,6 +55,7 @@ class Utterance:
     language: str | None = None
     start: float = 0.0
     end: float | None = None
+    soft: Mapping[str, float] | None = field(default=None, hash=False)
 
 
 class Corpus(ABC):

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
-from typing import Literal
+import zlib
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Literal, get_args
 
 import lightning as L
 import numpy as np
@@ -12,13 +13,21 @@ import torch
 from torch.utils.data import DataLoader, Dataset
 
 from ser_zoo.corpora import Utterance, create_corpus
+from ser_zoo.corpora.base import short_list
 from ser_zoo.data.audio import Preparation, Waveform
-from ser_zoo.data.augment import Augmentation, add_noise, raise_pitch, variants
+from ser_zoo.data.augment import Augmentation, Augmenter, RowAugmentation, add_noise, raise_pitch, variants
 from ser_zoo.data.batch import Batch
 from ser_zoo.data.sampler import BucketSampler
 from ser_zoo.data.waveforms import Waveforms, load_waveforms
 from ser_zoo.errors import SERZooError
-from ser_zoo.protocols import Split, check_split, find_protocol
+from ser_zoo.protocols import RandomRows, Row, Split, check_split, find_protocol
+from ser_zoo.registry import lookup
+
+# What a protocol's rows can have done to them.
+ROW_CHANGES: Mapping[str, Callable[[Waveform, np.random.Generator], Waveform]] = {
+    "noise": add_noise,
+    "pitch": lambda waveform, _: raise_pitch(waveform),
+}
 
 
 class SERDataModule(L.LightningDataModule):
@@ -34,8 +43,14 @@ class SERDataModule(L.LightningDataModule):
         min_seconds: shorter utterances are repeated until they are this long.
         max_seconds: what lies beyond is cut off.
         crop_seconds: in training, take a random stretch of this length from longer utterances; default: all of it.
-        augment: in training, add every utterance once more per subset of these (noise, pitch).
-        num_workers: processes that make batches. 0 is fastest while the waveforms are in memory.
+        augment: in training, change waveforms anew in each epoch: noise (white), speed (0.9 to 1.1), pitch (up to two semitones
+            either way), vtlp (vocal-tract length, 0.9 to 1.1), reverb (made-up rooms).
+        augment_probability: of each of these for a row.
+        snr_db: lowest and highest signal-to-noise ratio of noise.
+        augment_rows: in training, add every utterance once more per subset of these (noise, pitch), as Lee & Nadeem 2025 do.
+        balanced: in training, draw every class equally often; an epoch keeps its number of rows.
+        soft_labels: in training, aim at the distribution of the annotators' labels; evaluation keeps to the one label.
+        num_workers: processes that make batches. 0 is fastest while the waveforms are in memory and are not augmented.
         cache: keep decoded waveforms in memory or on disk (in $SER_ZOO_CACHE, else ~/.cache/ser_zoo).
         cache_gib: bound of that cache in GiB.
         on_bad_audio: stop at a recording that cannot be decoded, or skip it and list it in the result row.
@@ -54,6 +69,11 @@ class SERDataModule(L.LightningDataModule):
         max_seconds: float = 30.0,
         crop_seconds: float | None = None,
         augment: Sequence[Augmentation] = (),
+        augment_probability: float = 0.5,
+        snr_db: tuple[float, float] = (0.0, 15.0),
+        augment_rows: Sequence[RowAugmentation] = (),
+        balanced: bool = False,
+        soft_labels: bool = False,
         num_workers: int = 0,
         cache: Literal["memory", "disk"] = "memory",
         cache_gib: float = 8.0,
@@ -69,11 +89,31 @@ class SERDataModule(L.LightningDataModule):
         for name, value in sizes.items():
             if value is not None and value <= 0:
                 raise SERZooError(f"--data.{name} {value:g} makes no sense; expected more than 0.")
+        for option, names, known in (("augment", augment, Augmentation), ("augment_rows", augment_rows, RowAugmentation)):
+            for name in names:
+                lookup(dict.fromkeys(get_args(known)), name, f"--data.{option}")
+        if not 0 < augment_probability <= 1:
+            raise SERZooError(
+                f"--data.augment_probability {augment_probability:g} makes no sense; expected more than 0, at most 1."
+            )
+        if len(snr_db) != 2 or snr_db[0] > snr_db[1]:
+            raise SERZooError(f"--data.snr_db {list(snr_db)} makes no sense; expected the lowest and the highest ratio in dB.")
+        if augment_rows and isinstance(self.protocol, RandomRows):
+            made = ", ".join("+".join(variant) for variant in self.protocol.variants if variant)
+            raise SERZooError(
+                f"--data.augment_rows {list(augment_rows)} would multiply the rows that protocol {self.protocol.name} makes "
+                f"itself, before it splits ({made}). Expected --data.augment_rows '[]' with this protocol."
+            )
         self.fold = fold
         self.batch_size = batch_size
         self.preparation = Preparation(sample_rate, min_seconds, max_seconds)
         self.crop_seconds = crop_seconds
         self.augment = tuple(augment)
+        self.augment_probability = augment_probability
+        self.snr_db = (float(snr_db[0]), float(snr_db[1]))
+        self.augment_rows = tuple(augment_rows)
+        self.balanced = balanced
+        self.soft_labels = soft_labels
         self.num_workers = num_workers
         self.cache = cache
         self.cache_gib = cache_gib
@@ -113,9 +153,28 @@ class SERDataModule(L.LightningDataModule):
         if self._split is None:
             usable = [utterance for utterance in self.utterances if utterance.id in self.waveforms]
             split = self.protocol.split(self.fold, usable)
+            self._make_rows([row for side in split for row in side if isinstance(row, Row)])
             check_split(split, self.protocol, self.waveforms.content)
             self._split = split
         return self._split
+
+    def _make_rows(self, rows: Sequence[Row]) -> None:
+        # They are the same in every epoch, as the protocol places them, so what is kept of a waveform by id holds for them too.
+        for row in rows:
+            if row.id in self.waveforms:
+                continue
+            waveform = self.waveforms[row.utterance]
+            generator = np.random.default_rng((self.seed, zlib.crc32(row.id.encode())))
+            for change in row.variant:
+                waveform = ROW_CHANGES[change](waveform, generator)
+            self.waveforms.arrays[row.id] = waveform
+            self.waveforms.content[row.id] = "+".join((self.waveforms.content[row.utterance], *row.variant))
+
+    @property
+    def varying(self) -> list[str]:
+        """Names of the settings by which a training row is not the utterance as evaluation sees it."""
+        settings = {"augment": self.augment, "augment_rows": self.augment_rows, "crop_seconds": self.crop_seconds}
+        return [name for name, value in settings.items() if value]
 
     def for_fold(self, fold: int) -> SERDataModule:
         """The same data under another fold; what is decoded already is shared, not read again."""
@@ -152,8 +211,11 @@ class SERDataModule(L.LightningDataModule):
             AudioError: a recording cannot be decoded.
             ProtocolError: the fold cannot be made of what is there.
             LeakError: something stands on two sides.
+            SERZooError: soft labels are asked for, and a training utterance has none.
         """
-        _ = self.split
+        train = self.split.train
+        if self.soft_labels and stage in (None, "fit"):
+            soft_targets(train, self.labels)
 
     def train_dataloader(self) -> DataLoader[Batch]:
         """Shuffled batches of the training speakers, with crops and augmentation."""
@@ -176,17 +238,16 @@ class SERDataModule(L.LightningDataModule):
         return self._loader(self.split.train, training=True, shared=True)
 
     def _loader(self, utterances: list[Utterance], training: bool = False, shared: bool = False) -> DataLoader[Batch]:
-        dataset = UtteranceDataset(
-            utterances,
-            self.labels,
-            self.waveforms,
-            crop=round(self.crop_seconds * self.preparation.sample_rate) if training and self.crop_seconds else None,
-            augment=self.augment if training else (),
-            pitched=self._raised(utterances) if training and "pitch" in self.augment else {},
-            seed=self.seed,
-        )
+        dataset = UtteranceDataset(utterances, self.labels, self.waveforms, **(self._changes(utterances) if training else {}))
         alone = {"num_replicas": 1, "rank": 0} if shared else {}
-        sampler = BucketSampler(dataset.lengths, self.batch_size, shuffle=training and not shared, seed=self.seed, **alone)
+        sampler = BucketSampler(
+            dataset.lengths,
+            self.batch_size,
+            shuffle=training and not shared,
+            seed=self.seed,
+            classes=dataset.classes if self.balanced else None,
+            **alone,
+        )
         # The sampler gives whole batches, so the loader must not batch again.
         return DataLoader(
             dataset,
@@ -196,6 +257,18 @@ class SERDataModule(L.LightningDataModule):
             persistent_workers=self.num_workers > 0,
             pin_memory=torch.cuda.is_available(),
         )
+
+    def _changes(self, utterances: list[Utterance]) -> dict[str, Any]:
+        """What sets training rows apart, as arguments of their dataset."""
+        augmenter = Augmenter(self.augment, self.augment_probability, self.snr_db, self.preparation)
+        return {
+            "targets": soft_targets(utterances, self.labels) if self.soft_labels else None,
+            "crop": round(self.crop_seconds * self.preparation.sample_rate) if self.crop_seconds else None,
+            "augmenter": augmenter if self.augment else None,
+            "variants": variants(self.augment_rows),
+            "pitched": self._raised(utterances) if "pitch" in self.augment_rows else {},
+            "seed": self.seed,
+        }
 
     def _raised(self, utterances: list[Utterance]) -> dict[str, Waveform]:
         # Two semitones up is the same in every epoch and fold, and costs far more than a training step.
@@ -212,10 +285,17 @@ class UtteranceDataset(Dataset[Batch]):
         utterances: of the side.
         labels: class names in the order of the outputs.
         waveforms: id -> (T,) prepared waveform.
+        targets: of each utterance, in place of its class: shares of the classes; None takes the class.
         crop: random stretch of this many samples; None takes all.
-        augment: each utterance has one row per subset of these.
-        pitched: id -> (T,) the utterance with raised pitch, where ``augment`` has pitch.
-        seed: of crops and noise, which are the same for the same seed, epoch and row.
+        augmenter: changes rows anew in each epoch; None changes nothing.
+        variants: each utterance has one row per variant, to which noise and a raised pitch are added as it names them.
+        pitched: id -> (T,) the utterance with raised pitch, where a variant names it.
+        seed: of crops and augmentation, which are the same for the same seed, epoch and row.
+
+    Attributes:
+        lengths: of each row in samples; with a changed speed approximately.
+        classes: of each row, its number.
+        whole: whether rows are the utterances as they are.
     """
 
     def __init__(
@@ -223,16 +303,23 @@ class UtteranceDataset(Dataset[Batch]):
         utterances: Sequence[Utterance],
         labels: Sequence[str],
         waveforms: Mapping[str, Waveform],
+        targets: Sequence[list[float]] | None = None,
         crop: int | None = None,
-        augment: Sequence[Augmentation] = (),
+        augmenter: Augmenter | None = None,
+        variants: Sequence[Sequence[RowAugmentation]] = ((),),
         pitched: Mapping[str, Waveform] | None = None,
         seed: int = 0,
     ) -> None:
-        self.rows = [(utterance, variant) for utterance in utterances for variant in variants(augment)]
-        self.index = {label: number for number, label in enumerate(labels)}
+        index = {label: number for number, label in enumerate(labels)}
+        numbers = [index[utterance.label] for utterance in utterances]
+        of_utterance: Sequence[int] | Sequence[list[float]] = numbers if targets is None else targets
+        self.rows = [(utterance, variant) for utterance in utterances for variant in variants]
+        self.classes = [number for number in numbers for _ in variants]
+        self.targets = [target for target in of_utterance for _ in variants]
         self.waveforms = waveforms
         self.crop = crop
-        self.whole = crop is None and not augment
+        self.augmenter = augmenter
+        self.whole = crop is None and augmenter is None and not any(variants)
         self.pitched = pitched or {}
         self.seed = seed
         full = [len(waveforms[utterance.id]) for utterance, _ in self.rows]
@@ -244,28 +331,53 @@ class UtteranceDataset(Dataset[Batch]):
     def __getitem__(self, key: tuple[int, list[int]]) -> Batch:
         epoch, rows = key
         waveforms = [self._waveform(epoch, row) for row in rows]
-        utterances = [self.rows[row][0] for row in rows]
+        # The sampler numbers the repetitions of a row on beyond the last row.
+        places = [row % len(self.rows) for row in rows]
         return collate(
             waveforms,
-            [utterance.id for utterance in utterances],
-            [self.index[utterance.label] for utterance in utterances],
+            [self.rows[place][0].id for place in places],
+            [self.targets[place] for place in places],
             self.whole,
         )
 
     def _waveform(self, epoch: int, row: int) -> Waveform:
-        utterance, variant = self.rows[row]
+        utterance, variant = self.rows[row % len(self.rows)]
         waveform = (self.pitched if "pitch" in variant else self.waveforms)[utterance.id]
         generator = np.random.default_rng((self.seed, epoch, row))
+        chosen = self.augmenter.choose(generator) if self.augmenter else frozenset()
+        if self.augmenter and "speed" in chosen:
+            waveform = self.augmenter.respeed(waveform, generator)
         if self.crop and len(waveform) > self.crop:
             start = int(generator.integers(len(waveform) - self.crop + 1))
             waveform = waveform[start : start + self.crop]
-        return add_noise(waveform, generator) if "noise" in variant else waveform
+        if "noise" in variant:
+            waveform = add_noise(waveform, generator)
+        return self.augmenter(waveform, chosen, generator) if self.augmenter else waveform
+
+
+def soft_targets(utterances: Sequence[Utterance], labels: Sequence[str]) -> list[list[float]]:
+    """The annotators' distribution over ``labels`` per utterance, summing to 1; votes for other classes are left out.
+
+    Raises:
+        SERZooError: an utterance has none, or none over these labels.
+    """
+    votes = [[float((utterance.soft or {}).get(label, 0.0)) for label in labels] for utterance in utterances]
+    if without := [row.id for row, given in zip(utterances, votes, strict=True) if min(given) < 0 or sum(given) <= 0]:
+        raise SERZooError(
+            f"--data.soft_labels: {len(without)} of {len(utterances)} training utterances have no distribution over "
+            f"{', '.join(labels)}: {short_list(without, 3)}. Expected shares or votes of annotators for each. Take a corpus "
+            "whose release has them, or leave --data.soft_labels out to train on the one label."
+        )
+    return [[vote / sum(given) for vote in given] for given in votes]
 
 
 def collate(
-    waveforms: Sequence[Waveform], ids: Sequence[str], labels: Sequence[int] | None = None, whole: bool = True
+    waveforms: Sequence[Waveform],
+    ids: Sequence[str],
+    labels: Sequence[int | list[float]] | None = None,
+    whole: bool = True,
 ) -> Batch:
-    """Pad B waveforms (T_b,) to a Batch; without labels they are -1."""
+    """Pad B waveforms (T_b,) to a Batch; labels are B numbers or B x C shares, and without labels they are -1."""
     lengths = torch.tensor([len(waveform) for waveform in waveforms])
     padded = torch.zeros(len(waveforms), int(lengths.max()))
     for row, waveform in zip(padded, waveforms, strict=True):

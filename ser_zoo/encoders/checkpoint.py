@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 
+from ser_zoo.encoders.speechbrain import HYPERPARAMS, Recipe, transformer_of
 from ser_zoo.errors import EncoderError
 
 if TYPE_CHECKING:
@@ -20,6 +22,7 @@ FILES = [
     "model.safetensors",
     "model.safetensors.index.json",
     "model-*.safetensors",
+    HYPERPARAMS,
 ]
 # The hub's own converter opens a pull request of this title on repositories that hold only pickled weights;
 # the revision of that pull request holds the same weights as safetensors.
@@ -36,8 +39,8 @@ class Checkpoint(NamedTuple):
 
     Attributes:
         encoder: the encoder in float32; of an encoder-decoder model only the encoder.
-        config: its transformers configuration.
-        extractor: its transformers feature extractor.
+        config: its transformers configuration; of a SpeechBrain model ``model_type`` and ``description``.
+        extractor: its transformers feature extractor; of a SpeechBrain model ``sampling_rate``.
         depth: number of transformer blocks of the encoder.
     """
 
@@ -59,10 +62,12 @@ def load(source: str, revision: str | None = None) -> Checkpoint:
     Raises:
         EncoderError: no such folder or repository, no safetensors weights, or not a speech encoder.
     """
+    folder = locate(source, revision)
+    if (folder / HYPERPARAMS).is_file():
+        return _load_speechbrain(folder, source)
     from safetensors import SafetensorError
     from transformers import AutoConfig, AutoFeatureExtractor, AutoModel
 
-    folder = locate(source, revision)
     try:
         config = AutoConfig.from_pretrained(folder)
         auto: Any = AutoFeatureExtractor
@@ -94,6 +99,21 @@ def load(source: str, revision: str | None = None) -> Checkpoint:
     return Checkpoint(encoder, config, extractor, depth)
 
 
+def _load_speechbrain(folder: Path, source: str) -> Checkpoint:
+    """The encoder of a SpeechBrain model, of which ``folder`` has the description."""
+    recipe = Recipe(folder / HYPERPARAMS, source)
+    missing = [name for name in recipe.files if not (folder / name).is_file()]
+    if missing and not Path(source).expanduser().is_dir():
+        # In the hub's cache a folder has the name of the commit, which the weights must be of too.
+        found = _snapshot(source, folder.name, local=False, files=missing)
+        assert found is not None
+        folder = found
+    encoder, description = recipe.load(folder)
+    config = SimpleNamespace(model_type="speechbrain", description=description)
+    extractor = SimpleNamespace(sampling_rate=recipe.sample_rate)
+    return Checkpoint(encoder, config, extractor, len(transformer_of(encoder).encoder.layers))
+
+
 def locate(source: str, revision: str | None = None) -> Path:
     """The local folder with the files of ``source``, downloaded from the hub if need be.
 
@@ -115,18 +135,19 @@ def locate(source: str, revision: str | None = None) -> Path:
             return cached
     found = _snapshot(source, revision, local=False)
     assert found is not None
-    if not _weights(found) and revision is None and (converted := _conversion(source)):
+    if not _complete(found) and revision is None and (converted := _conversion(source)):
         found = _snapshot(source, converted, local=False)
         assert found is not None
     return _checked(found, source)
 
 
-def _snapshot(source: str, revision: str | None, local: bool) -> Path | None:
+def _snapshot(source: str, revision: str | None, local: bool, files: list[str] = FILES) -> Path | None:
     """Folder of a repository's files; None if ``local`` and they are not in the cache."""
     from huggingface_hub import snapshot_download
 
     try:
-        return Path(snapshot_download(source, revision=revision, allow_patterns=FILES, local_files_only=local, etag_timeout=10))
+        folder = snapshot_download(source, revision=revision, allow_patterns=files, local_files_only=local, etag_timeout=10)
+        return Path(folder)
     except Exception as error:  # which HTTP library's errors these are depends on huggingface_hub's version
         if local:
             return None
@@ -172,17 +193,22 @@ def _weights(folder: Path) -> list[str]:
 
 
 def _complete(folder: Path) -> bool:
-    """Whether every file that loading needs is there."""
+    """Whether every file that loading needs is there; of a SpeechBrain model, what says which these are."""
+    if (folder / HYPERPARAMS).is_file():
+        return True
     weights = _weights(folder)
     return (folder / "config.json").is_file() and bool(weights) and all((folder / w).is_file() for w in weights)
 
 
 def _checked(folder: Path, source: str) -> Path:
-    """``folder``, if it holds a checkpoint with safetensors weights."""
+    """``folder``, if it holds a SpeechBrain model or a checkpoint with safetensors weights."""
+    if (folder / HYPERPARAMS).is_file():
+        return folder
     if not (folder / "config.json").is_file():
         raise EncoderError(
             f"{source} is not a checkpoint: {folder} has no config.json. Expected a folder in Hugging Face "
-            "format, as save_pretrained writes it. Pass another with --model.encoder DIR."
+            f"format, as save_pretrained writes it, or one of SpeechBrain, with {HYPERPARAMS}. Pass another with "
+            "--model.encoder DIR."
         )
     if not _weights(folder):
         raise EncoderError(

@@ -1,11 +1,14 @@
-"""What the encoder networks share: the loop over the transformer blocks, and masks."""
+"""What the encoder networks share: the way through the transformer blocks, and masks."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 
 class Network(nn.Module):
@@ -19,12 +22,17 @@ class Network(nn.Module):
         depth: number of blocks of the full checkpoint.
         width: D of the states.
         description: JSON-able, what besides the weights decides the states.
+        mixes_lengths: clips of different lengths may share a batch whose states are kept: padding changes no more than the
+            last digits.
+        blocks: those transformer blocks that the chosen states need, or all.
     """
 
     layers: tuple[int, ...]
     depth: int
     width: int
     description: dict[str, object]
+    mixes_lengths: bool = True
+    blocks: Sequence[nn.Module]
 
     def forward(self, waveforms: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
         """Hidden states of B clips.
@@ -51,33 +59,36 @@ class Network(nn.Module):
         modules = [module for stage in self.stages()[finetune_from:] for module in stage]
         return modules, [parameter for module in modules for parameter in module.parameters()]
 
+    def run_blocks(self, hidden: Tensor, mask: Tensor | None, final: nn.Module | None = None) -> Tensor:
+        """The chosen hidden states of the blocks, called as ``block(hidden, attention_mask=mask)``.
 
-def run_blocks(
-    blocks: Iterable[nn.Module],
-    hidden: Tensor,
-    mask: Tensor | None,
-    layers: Sequence[int],
-    final: nn.Module | None = None,
-) -> Tensor:
-    """Hidden states ``layers`` of a stack of transformers' blocks.
+        Args:
+            hidden: (B, T, D) input of the first block.
+            mask: (B, 1, 1, T) bool, True where valid; None when every frame is.
+            final: layer norm over the output of the last block.
 
-    Args:
-        blocks: the blocks; called as ``block(hidden, attention_mask=mask)``.
-        hidden: (B, T, D) input of the first block.
-        mask: (B, 1, 1, T) bool, True where valid; None when every frame is.
-        layers: which states, 0 being ``hidden`` itself.
-        final: layer norm over the output of the last of ``blocks``.
+        Returns:
+            (B, L, T, D).
+        """
+        states = [hidden]
+        for block in self.blocks:
+            hidden = first(block(hidden, attention_mask=mask))
+            states.append(hidden)
+        if final is not None:
+            states[-1] = final(hidden)
+        return torch.stack([states[layer] for layer in self.layers], dim=1)
 
-    Returns:
-        (B, L, T, D).
-    """
-    states = [hidden]
+
+def recompute(blocks: Iterable[nn.Module]) -> None:
+    """Let each of ``blocks`` be computed again in the backward pass, instead of keeping what it computed."""
     for block in blocks:
-        hidden = first(block(hidden, attention_mask=mask))
-        states.append(hidden)
-    if final is not None:
-        states[-1] = final(hidden)
-    return torch.stack([states[layer] for layer in layers], dim=1)
+        block.forward = partial(_recomputed, block.forward)
+
+
+def _recomputed(forward: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+    if torch.is_grad_enabled():
+        return checkpoint(forward, *args, use_reentrant=False, **kwargs)
+    return forward(*args, **kwargs)
 
 
 def first(output: Tensor | tuple[Tensor, ...]) -> Tensor:

@@ -50,7 +50,7 @@ class OtherNetwork(Network):
         try:
             with torch.no_grad():
                 self.width = self._clip(self._noise()).shape[2]
-            self._blocks()
+            self.blocks = self._blocks()
         except (RuntimeError, TypeError, ValueError, AttributeError, IndexError, StopIteration) as error:
             raise EncoderError(
                 f"{source} is of type {config.model_type}, which does not turn audio into hidden states as "
@@ -69,7 +69,7 @@ class OtherNetwork(Network):
         Front end and projection cannot be told apart here. Which parameters the chosen states depend on is
         found by a backward pass over one second of noise.
         """
-        modules = [self.encoder] if finetune_from == 0 else self._blocks()[finetune_from - 1 :]
+        modules = [self.encoder] if finetune_from == 0 else list(self.blocks[finetune_from - 1 :])
         parameters = [parameter for module in modules for parameter in module.parameters()]
         if not parameters:
             return [], []

@@ -31,6 +31,10 @@ from ser_zoo.cache import atomic_path, cache_root
 from ser_zoo.encoders.huggingface import EncoderOutput, SpeechEncoder
 from ser_zoo.errors import EncoderError, SERZooWarning
 
+# Bounds of a batch: clips shorter than BATCH_SECONDS are computed together as long as all of them with their padding are no
+# longer, and the padding is no more than this share of it. Batches beyond some 1000 frames gain nothing on a processor.
+BATCH_SECONDS, PADDING = 30.0, 0.05
+
 # A shard is written as soon as one of these is reached; a killed extraction loses no more than that.
 SHARD_UTTERANCES, SHARD_BYTES, SHARD_SECONDS = 256, 256 * 2**20, 60.0
 
@@ -45,6 +49,9 @@ class FeatureStore:
     An utterance counts as known when both its id and its audio are those that were given to `fill`: changed
     audio under an old id is computed again, and so is everything when the encoder's fingerprint changes. Old
     shards stay until their folder is deleted.
+
+    Utterances are computed in batches of similar length, or of exactly the same where the encoder takes
+    statistics over time. Their company changes no more than the last digits (see `SpeechEncoder`).
 
     Single utterances in random order are read at several GB/s once they are in the page cache; the first
     reading in a process, which checks the checksum, takes two to three times as long.
@@ -81,12 +88,12 @@ class FeatureStore:
     def fill(self, waveforms: Mapping[str, np.ndarray], rank: int = 0, world: int = 1, progress: bool = True) -> int:
         """Compute what is missing; afterwards the utterances can be had from `get`.
 
-        Each process takes the utterances in an order of its own and looks between shards for what others have
+        Each process takes the batches in an order of its own and looks between shards for what others have
         written, so that several that are started on the same utterances share the work.
 
         Args:
             waveforms: utterance id -> (T,) float32 at the encoder's sample rate, as evaluation hears it. Each
-                is asked for once, and again only if its features turn out to be damaged later.
+                is asked for once to see what is missing, and once more to be computed.
             rank: with ``world`` processes, which one this is: it computes every ``world``-th utterance only.
                 When all are done, call `refresh`.
             world: number of processes that share the utterances; all are given the same ones in the same
@@ -101,22 +108,28 @@ class FeatureStore:
         """
         self.refresh()
         mine = set(list(waveforms)[rank::world])
-        order = list(waveforms)
-        random.Random().shuffle(order)  # not the global generator: the run's seed must not depend on the store
+        lengths = {}
+        quiet = None if progress else True  # None: only where a person looks
+        for id in tqdm(waveforms, desc="checking", unit=" utterances", disable=quiet, leave=False, delay=2):
+            waveform = _samples(waveforms, id)
+            self._contents[id], self._sources[id] = _content(waveform), waveforms
+            if id in mine and id not in self:
+                lengths[id] = len(waveform)
+        batches = self._batches(lengths)
+        random.Random().shuffle(batches)  # not the global generator: the run's seed must not depend on the store
         pending: dict[str, tuple[str, Tensor]] = {}
-        computed, seconds = 0, 0.0
+        computed, samples = 0, 0
         begun = started = time.monotonic()
-        with tqdm(order, desc="features", unit=" utterances", disable=None if progress else True, leave=False) as bar:
-            for id in bar:
-                waveform = np.ascontiguousarray(waveforms[id], dtype=np.float32)
-                content = _content(waveform)
-                self._contents[id], self._sources[id] = content, waveforms
-                if id not in mine or (id, content) in self._entries:
-                    continue
-                pending[id] = (content, self._compute(waveform))
-                computed += 1
-                seconds += len(waveform) / self.encoder.sample_rate
-                bar.set_postfix_str(f"{seconds / (time.monotonic() - begun):.1f} s of audio per s", refresh=False)
+        with tqdm(total=len(lengths), desc="features", unit=" utterances", disable=quiet, leave=False) as bar:
+            for batch in batches:
+                ids = [id for id in batch if id not in self]  # others may have written it since
+                features = self._compute([_samples(waveforms, id) for id in ids]) if ids else []
+                pending |= {id: (self._contents[id], tensor) for id, tensor in zip(ids, features, strict=True)}
+                computed += len(ids)
+                samples += sum(lengths[id] for id in ids)
+                rate = samples / self.encoder.sample_rate / (time.monotonic() - begun)
+                bar.set_postfix_str(f"{rate:.1f} s of audio per s", refresh=False)
+                bar.update(len(batch))
                 if _full(pending, time.monotonic() - started):
                     self._write(pending)
                     pending, started = {}, time.monotonic()
@@ -135,7 +148,7 @@ class FeatureStore:
         return isinstance(id, str) and (id, self._contents.get(id, "")) in self._entries
 
     def get(self, ids: Sequence[str], device: torch.device | str | None = None) -> EncoderOutput:
-        """Features of B utterances, equal to what the encoder gives for each of them alone.
+        """Features of B utterances, equal to what the encoder gives for each of them alone but for its last digits.
 
         Args:
             ids: of utterances that were given to `fill`.
@@ -155,12 +168,33 @@ class FeatureStore:
             row[:, : tensor.shape[1]] = tensor.to(states.device)
         return EncoderOutput(states, lengths)
 
-    def _compute(self, waveform: np.ndarray) -> Tensor:
-        """(L, T, D) features of one utterance, on the CPU, in the dtype they are kept in."""
+    def _batches(self, lengths: Mapping[str, int]) -> list[list[str]]:
+        """Ids by length in samples, cut into batches whose clips may be computed together."""
+        batches: list[list[str]] = []
+        most, share = BATCH_SECONDS * self.encoder.sample_rate, PADDING if self.encoder.mixes_lengths else 0.0
+        valid = 0
+        for id in sorted(lengths, key=lambda id: (lengths[id], id)):
+            length = lengths[id]
+            padded = (len(batches[-1]) + 1) * length if batches else 0
+            if 0 < padded <= most and padded - valid - length <= share * padded:
+                batches[-1].append(id)
+                valid += length
+            else:
+                batches.append([id])
+                valid = length
+        return batches
+
+    def _compute(self, waveforms: Sequence[np.ndarray]) -> list[Tensor]:
+        """(L, T, D) features of each utterance, on the CPU, in the dtype they are kept in."""
         device = next(self.encoder.parameters()).device
-        clip = torch.from_numpy(waveform)[None].to(device)
-        output: EncoderOutput = self.encoder(clip, torch.tensor([len(waveform)], device=device))
-        return output.states[0].to("cpu", self.encoder.feature_dtype).contiguous()
+        lengths = torch.tensor([len(waveform) for waveform in waveforms])
+        padded = np.zeros((len(waveforms), int(lengths.max())), dtype=np.float32)
+        for row, waveform in zip(padded, waveforms, strict=True):
+            row[: len(waveform)] = waveform
+        output: EncoderOutput = self.encoder(torch.from_numpy(padded).to(device), lengths.to(device))
+        # Copies, because a shard cannot hold parts of one tensor.
+        rows = zip(output.states.to("cpu", self.encoder.feature_dtype), output.lengths.tolist(), strict=True)
+        return [row[:, :frames].clone(memory_format=torch.contiguous_format) for row, frames in rows]
 
     def _write(self, features: Mapping[str, tuple[str, Tensor]]) -> None:
         """Write one shard of id -> (hash of audio, tensor), and take up what others wrote meanwhile."""
@@ -255,6 +289,11 @@ def _full(pending: Mapping[str, tuple[str, Tensor]], seconds: float) -> bool:
     """Whether it is time to write a shard."""
     size = sum(tensor.nbytes for _, tensor in pending.values())
     return len(pending) >= SHARD_UTTERANCES or size >= SHARD_BYTES or seconds >= SHARD_SECONDS
+
+
+def _samples(waveforms: Mapping[str, np.ndarray], id: str) -> np.ndarray:
+    """An utterance's samples, one after the other in memory."""
+    return np.ascontiguousarray(waveforms[id], dtype=np.float32)
 
 
 def _content(waveform: np.ndarray) -> str:

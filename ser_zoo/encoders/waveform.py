@@ -4,6 +4,8 @@ The blocks are transformers' own; the way to them is written here, because paddi
 three places of transformers' version: the statistics of the group norm in the first convolution
 (wav2vec2-base, hubert-base, wavlm-base: differences of 0.09 to 0.33 in the states), the later ones of stacked
 positional convolutions (data2vec-audio), and a batch norm before the positional convolution (mHuBERT-147).
+WavLM's attention is written here too: transformers reads the weights of its projections without calling them,
+which would pass by adapters, and makes the attention weights, which nobody reads.
 
 Sources: Baevski et al., "wav2vec 2.0", 2020; Hsu et al., "HuBERT", 2021; Chen et al., "WavLM", 2022; Baevski
 et al., "data2vec", 2022.
@@ -11,14 +13,14 @@ et al., "data2vec", 2022.
 
 from __future__ import annotations
 
-import warnings
-from typing import TYPE_CHECKING
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from ser_zoo.encoders.network import Network, first, run_blocks, valid
+from ser_zoo.encoders.network import Network, first, valid
 
 if TYPE_CHECKING:
     from ser_zoo.encoders.checkpoint import Checkpoint
@@ -52,8 +54,15 @@ class WaveformNetwork(Network):
         self.norm_before: nn.Module | None = None if after else norm
         self.norm_after: nn.Module | None = norm if after and kept == self.depth else None
         self.relative = config.model_type == "wavlm"
+        if self.relative:
+            for block in self.blocks:
+                attention: Any = block.attention
+                attention.torch_multi_head_self_attention = partial(biased_attention, attention)
         self.normalize = bool(checkpoint.extractor.do_normalize)
         self.strides = list(zip(config.conv_kernel, config.conv_stride, strict=True))
+        # Statistics over time round differently from length to length, and every later value depends on them.
+        norms = (getattr(layer, "layer_norm", None) for layer in self.convolutions)
+        self.mixes_lengths = not any(isinstance(norm, nn.GroupNorm) for norm in norms)
         self.description = {
             "family": config.model_type,
             "heads": config.num_attention_heads,
@@ -71,7 +80,8 @@ class WaveformNetwork(Network):
         waveforms = functional.pad(waveforms, (0, max(0, shortest - waveforms.shape[1])))
         lengths = lengths.clamp(min=shortest)
         hidden, frames = self._front(waveforms, lengths)
-        hidden = first(self.projection(hidden.transpose(1, 2)))
+        # Under autocast the blocks add to what this is, and a sum in half precision loses what they add.
+        hidden = first(self.projection(hidden.transpose(1, 2))).float()
         mask = valid(frames, hidden.shape[1])
         keep = None if bool(mask.all()) else mask
         hidden = hidden if keep is None else hidden * keep[:, :, None]
@@ -82,7 +92,7 @@ class WaveformNetwork(Network):
         if self.relative:
             return self._relative(hidden, keep), frames
         bias = None if keep is None else keep[:, None, None]
-        return run_blocks(self.blocks, hidden, bias, self.layers, self.norm_after), frames
+        return self.run_blocks(hidden, bias, self.norm_after), frames
 
     def stages(self) -> list[list[nn.Module]]:
         """See `Network`."""
@@ -125,12 +135,9 @@ class WaveformNetwork(Network):
     def _relative(self, hidden: Tensor, keep: Tensor | None) -> Tensor:
         """`run_blocks` for WavLM, whose first block makes the relative position bias that the others use."""
         states, bias = [hidden], None
-        with warnings.catch_warnings():
-            # transformers gives torch a bool and a float mask at once, which torch says is deprecated.
-            warnings.filterwarnings("ignore", "Support for mismatched key_padding_mask")
-            for block in self.blocks:
-                hidden, bias = block(hidden, attention_mask=keep, position_bias=bias)[:2]
-                states.append(hidden)
+        for block in self.blocks:
+            hidden, bias = block(hidden, attention_mask=keep, position_bias=bias)[:2]
+            states.append(hidden)
         if self.norm_after is not None:
             states[-1] = self.norm_after(hidden)
         return torch.stack([states[layer] for layer in self.layers], dim=1)
@@ -158,15 +165,40 @@ def normalized(waveforms: Tensor, lengths: Tensor) -> Tensor:
     return centred / torch.sqrt(variance + 1e-7)
 
 
+def biased_attention(attention: Any, hidden: Tensor, keep: Tensor | None, bias: Tensor, *_: object) -> tuple[Tensor, None]:
+    """Self-attention of WavLM, in place of its method ``torch_multi_head_self_attention``.
+
+    Args:
+        attention: the module.
+        hidden: (B, T, D).
+        keep: (B, T) bool, True where valid; None when every frame is.
+        bias: (B * H, T, T), added to the scores of the H heads.
+
+    Returns:
+        (B, T, D), and no attention weights.
+    """
+    batch, size, width = hidden.shape
+    query, key, value = (
+        projection(hidden).view(batch, size, attention.num_heads, -1).transpose(1, 2)
+        for projection in (attention.q_proj, attention.k_proj, attention.v_proj)
+    )
+    bias = bias.view(batch, attention.num_heads, size, size)
+    if keep is not None:
+        bias = bias.masked_fill(~keep[:, None, None], float("-inf"))
+    dropout = attention.dropout if attention.training else 0.0
+    mixed = functional.scaled_dot_product_attention(query, key, value, bias.to(query.dtype), dropout)
+    return attention.out_proj(mixed.transpose(1, 2).reshape(batch, size, width)), None
+
+
 def masked_group_norm(hidden: Tensor, norm: nn.GroupNorm, lengths: Tensor) -> Tensor:
-    """``norm`` with one group per channel, its statistics over each row's valid frames only.
+    """``norm`` with one group per channel, in float32, its statistics over each row's valid frames only.
 
     Args:
         hidden: (B, C, T).
         norm: its weights; as many groups as channels.
         lengths: (B,) int64 valid frames.
     """
-    keep = valid(lengths, hidden.shape[2])[:, None]
+    hidden, keep = hidden.float(), valid(lengths, hidden.shape[2])[:, None]
     if bool(keep.all()):
         result: Tensor = norm(hidden)
         return result

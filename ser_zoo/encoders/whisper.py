@@ -18,16 +18,18 @@ https://github.com/openai/whisper (``whisper/audio.py``).
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from ser_zoo.encoders.network import Network, run_blocks, valid
+from ser_zoo.encoders.network import Network, valid
 
 if TYPE_CHECKING:
     from ser_zoo.encoders.checkpoint import Checkpoint
+
+Lengths = TypeVar("Lengths", int, Tensor)
 
 
 class WhisperNetwork(Network):
@@ -53,9 +55,9 @@ class WhisperNetwork(Network):
         self.blocks = encoder.layers[:kept]
         self.norm: nn.Module | None = encoder.layer_norm if kept == self.depth else None
         self.dropout = nn.Dropout(config.dropout)
-        self.mel = LogMel(extractor.mel_filters, extractor.n_fft, extractor.hop_length)
         self.hop: int = extractor.hop_length
         self.window: int = config.max_source_positions * 2 * self.hop
+        self.mel = LogMel(extractor.mel_filters, extractor.n_fft, self.hop, self.window)
         self.pad_to_30s = pad_to_30s
         self.description = {
             "family": "whisper",
@@ -96,13 +98,13 @@ class WhisperNetwork(Network):
 
     def _window(self, waveforms: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
         """States of clips that fit one window."""
-        mel, mel_frames = self.mel(waveforms, lengths, self.window)
-        frames, size = (mel_frames + 1) // 2, self._frames(waveforms.shape[1])
+        frames, size = self._frames(lengths), self._frames(waveforms.shape[1])
         keep, mask = None, None
-        if not self.pad_to_30s:
-            mel = mel[..., : 2 * size]
-            keep = valid(mel_frames, mel.shape[-1])[:, None]
-            mask = valid(frames, size)[:, None, None]
+        if self.pad_to_30s:
+            mel, _ = self.mel(waveforms, lengths, self.window // self.hop)
+        else:
+            mel, mel_frames = self.mel(waveforms, lengths, 2 * size)
+            keep, mask = valid(mel_frames, mel.shape[-1])[:, None], valid(frames, size)[:, None, None]
             if bool(mask.all()):
                 mask = None
         # A clip alone has zeros beyond its end before each convolution: so must it have in a batch.
@@ -111,12 +113,12 @@ class WhisperNetwork(Network):
         hidden = hidden if keep is None else hidden * keep
         hidden = functional.gelu(self.conv2(hidden)).transpose(1, 2)
         hidden = self.dropout(hidden + self.positions.weight[: hidden.shape[1]])
-        states = run_blocks(self.blocks, hidden, mask, self.layers, self.norm)
+        states = self.run_blocks(hidden, mask, self.norm)
         return states[:, :, :size], frames
 
-    def _frames(self, samples: int) -> int:
+    def _frames(self, samples: Lengths) -> Lengths:
         """Frames of a clip of that many samples."""
-        return -(-samples // (2 * self.hop))
+        return (samples + 2 * self.hop - 1) // (2 * self.hop)
 
 
 class LogMel(nn.Module):
@@ -131,36 +133,36 @@ class LogMel(nn.Module):
         filters: (1 + n_fft / 2, M) mel filter bank.
         n_fft: samples per frame, with a Hann window.
         hop: samples from frame to frame.
+        window: samples that a clip is imagined to be padded to.
     """
 
     filters: Tensor
     hann: Tensor
 
-    def __init__(self, filters: object, n_fft: int, hop: int) -> None:
+    def __init__(self, filters: object, n_fft: int, hop: int, window: int) -> None:
         super().__init__()
-        self.n_fft, self.hop = n_fft, hop
+        self.n_fft, self.hop, self.window = n_fft, hop, window
         bank = torch.as_tensor(filters, dtype=torch.float32).T.contiguous()
         self.register_buffer("filters", bank, persistent=False)
         self.register_buffer("hann", torch.hann_window(n_fft), persistent=False)
 
-    def forward(self, waveforms: Tensor, lengths: Tensor, window: int) -> tuple[Tensor, Tensor]:
-        """Log-mel spectrogram of clips of at most ``window`` samples.
+    def forward(self, waveforms: Tensor, lengths: Tensor, size: int) -> tuple[Tensor, Tensor]:
+        """Log-mel spectrogram.
 
         Args:
-            waveforms: (B, T) float32, zero beyond each length.
+            waveforms: (B, T) float32, zero beyond each length, at most 30 s long.
             lengths: (B,) int64 samples.
-            window: samples that a clip is imagined to be padded to.
+            size: frames to return; beyond a clip they are silence.
 
         Returns:
-            (B, M, window / hop) float32, silence beyond each clip, and (B,) valid frames, ceil(length / hop).
+            (B, M, ``size``) float32, and (B,) valid frames, ceil(length / hop).
         """
-        frames = (lengths + self.hop - 1) // self.hop
-        # Two frames more than the longest clip has: they still overlap its end.
-        count = min(-(-waveforms.shape[1] // self.hop) + 2, window // self.hop)
+        # Two frames more than the longest clip has still overlap its end, and the maximum may lie there.
+        count = min(-(-waveforms.shape[1] // self.hop) + 2, self.window // self.hop)
         half = self.n_fft // 2
         need = (count - 1) * self.hop + half
-        padded = functional.pad(waveforms, (0, max(0, min(need, window) - waveforms.shape[1])))
-        padded = functional.pad(padded, (half, max(0, need - window)), mode="reflect")
+        padded = functional.pad(waveforms, (0, max(0, min(need, self.window) - waveforms.shape[1])))
+        padded = functional.pad(padded, (half, max(0, need - self.window)), mode="reflect")
         with torch.autocast(waveforms.device.type, enabled=False):
             spectrum = torch.stft(
                 padded[:, : need + half].float(),
@@ -170,7 +172,8 @@ class LogMel(nn.Module):
                 center=False,
                 return_complex=True,
             )
-            mel = (self.filters @ spectrum.abs().square()).clamp(min=1e-10).log10()
-        mel = functional.pad(mel, (0, window // self.hop - mel.shape[-1]), value=-10.0)
+            power = spectrum.real.square() + spectrum.imag.square()
+            mel = (self.filters @ power).clamp(min=1e-10).log10()
         floor = mel.amax(dim=(1, 2), keepdim=True) - 8.0
-        return (torch.maximum(mel, floor) + 4.0) / 4.0, frames
+        mel = functional.pad(mel, (0, size - mel.shape[-1]), value=-10.0)  # a negative number of frames cuts
+        return (torch.maximum(mel, floor) + 4.0) / 4.0, (lengths + self.hop - 1) // self.hop

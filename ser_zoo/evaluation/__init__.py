@@ -1,6 +1,6 @@
 """Metrics of a test, the result row that keeps them, and the run of a fold that makes it."""
 
-from ser_zoo.evaluation.result import Row, Scored, pool, read_result, summarise, write_json
+from ser_zoo.evaluation.result import Row, Scored, pool, protocol_of, read_result, summarise, write_json
 from ser_zoo.evaluation.run import Run, choose_root, fold_folder, run_fold, run_folds, score_checkpoint
 
 __all__ = [
@@ -10,6 +10,7 @@ __all__ = [
     "choose_root",
     "fold_folder",
     "pool",
+    "protocol_of",
     "read_result",
     "run_fold",
     "run_folds",

@@ -25,6 +25,7 @@ from ser_zoo.models.base import Predictions, SERModule
 
 SCHEMA_VERSION = 1
 ROW, PREDICTIONS = "result.json", "predictions.csv"
+SHARED = "test_rows_with_utterance_in_training"
 Row = dict[str, Any]
 
 
@@ -81,7 +82,6 @@ def result_row(
     durations: Mapping[str, float],
 ) -> Row:
     """The row of one tested fold, as ``result.schema.json`` describes it."""
-    protocol = data.protocol
     encoder = model.encoder
     return {
         "schema": SCHEMA_VERSION,
@@ -98,13 +98,7 @@ def result_row(
                 for key, reason in sorted(data.waveforms.bad.items())
             ],
         },
-        "protocol": {
-            "name": protocol.name,
-            "version": protocol.version,
-            "hash": protocol.hash,
-            "world": protocol.world,
-            "declared_leaks": list(protocol.declared_leaks),
-        },
+        "protocol": protocol_of(data),
         "fold": data.fold,
         "seed": seed,
         "config": dict(config),
@@ -115,6 +109,19 @@ def result_row(
         "durations": {key: round(value, 3) for key, value in durations.items()},
         "versions": versions(),
         "commit": commit(),
+    }
+
+
+def protocol_of(data: SERDataModule) -> dict[str, Any]:
+    """The ``protocol`` of a row: the rule, its world, and what it leaks by declaration and by count."""
+    protocol = data.protocol
+    return {
+        "name": protocol.name,
+        "version": protocol.version,
+        "hash": protocol.hash,
+        "world": protocol.world,
+        "declared_leaks": list(protocol.declared_leaks),
+        SHARED: data.split.test_rows_with_utterance_in_training,
     }
 
 
@@ -175,14 +182,21 @@ def pool(rows: Sequence[Row]) -> dict[str, Any]:
     """Metrics over several folds of one model, corpus, protocol and seed.
 
     Returns:
-        ``pooled``: metrics of the summed confusion matrix, every utterance counting once; ``mean`` and ``deviation``
-        (n - 1) of each metric over the folds; ``folds``.
+        ``pooled``: metrics of the summed confusion matrix, every test row of a fold counting once; ``mean`` and ``deviation``
+        (n - 1) of each metric over the folds; ``folds``; ``protocol``, with the share of all test rows whose utterance is in
+        training where every fold's row has it.
     """
     summed = torch.tensor([row["metrics"]["confusion"] for row in rows]).sum(0)
     values = {name: torch.tensor([row["metrics"][name] for row in rows]).double() for name in ("wa", "ua", "macro_f1")}
     first = rows[0]
+    protocol = {key: value for key, value in first["protocol"].items() if key != SHARED}
+    if all(SHARED in row["protocol"] for row in rows):
+        tested = [row["data"]["test"] for row in rows]
+        shared = sum(count * row["protocol"][SHARED] for count, row in zip(tested, rows, strict=True))
+        protocol[SHARED] = shared / sum(tested)
     return {
-        **{key: first[key] for key in ("model", "corpus", "synthetic", "labels", "protocol", "seed")},
+        **{key: first[key] for key in ("model", "corpus", "synthetic", "labels", "seed")},
+        "protocol": protocol,
         "folds": [row["fold"] for row in rows],
         "pooled": summarise(summed, first["labels"]),
         "mean": {name: float(value.mean()) for name, value in values.items()},

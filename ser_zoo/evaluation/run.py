@@ -5,7 +5,7 @@ A run's folder::
     runs/emo_db-cross_attn-loso10-seed1/
         fold-1/
             config.yaml           everything needed to repeat it
-            checkpoints/best.ckpt the epoch that was best on the validation speakers
+            checkpoints/best.ckpt the epoch that was best on the validation speakers; not there with monitor last
             checkpoints/last.ckpt the newest epoch, from which an interrupted run goes on
             curves/               learning curves, a version per start
             predictions.csv       test speakers: id, label, predicted, probabilities
@@ -64,8 +64,12 @@ class Run:
         arguments: of its class, without ``labels``.
         trainer: arguments of ``lightning.Trainer``.
         seed: of weights, dropout, order and augmentation.
-        monitor: the validation metric that chooses the epoch (``val/ua``, ``val/loss`` ...).
+        monitor: the validation metric that chooses the epoch (``val/ua``, ``val/loss`` ...), or ``last``: no choice, the newest
+            epoch is tested.
         patience: epochs without improvement after which training stops; None trains all.
+
+    Raises:
+        RunError: patience without a metric to watch.
     """
 
     model: str
@@ -74,6 +78,13 @@ class Run:
     seed: int = 42
     monitor: str = "val/ua"
     patience: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.monitor == LAST and self.patience is not None:
+            raise RunError(
+                f"--patience {self.patience} waits for a metric to improve, but --monitor {LAST} names none. Expected "
+                "--patience null, or a metric such as --monitor val/ua."
+            )
 
 
 class PredictionCollector(Callback):
@@ -123,7 +134,7 @@ class StepSeed(Callback):
 
 
 def run_fold(run: Run, data: SERDataModule, folder: Path, config: str = "", resume: bool = False) -> Row | None:
-    """Train on one fold, test its best checkpoint, and write the row into ``folder``.
+    """Train on one fold, test the checkpoint that ``run.monitor`` chooses, and write the row into ``folder``.
 
     Args:
         run: what is trained.
@@ -143,8 +154,9 @@ def run_fold(run: Run, data: SERDataModule, folder: Path, config: str = "", resu
     data.prepare_data()
     data.setup()
     model = create_model(run.model, labels=data.labels, **run.arguments)
-    best, collector = _best(folder, run.monitor), PredictionCollector()
-    trainer = _trainer(run, folder, [best, collector])
+    newest, collector = _newest(folder), PredictionCollector()
+    chosen = newest if run.monitor == LAST else _best(folder, run.monitor)
+    trainer = _trainer(run, folder, [*dict.fromkeys((chosen, newest)), collector])
     if trainer.is_global_zero:
         with atomic_path(folder / "config.yaml") as temporary:
             temporary.write_text(config)
@@ -152,9 +164,9 @@ def run_fold(run: Run, data: SERDataModule, folder: Path, config: str = "", resu
     started = time.perf_counter()
     _fit(trainer, model, data, last if resume and last.is_file() else None)
     fitted = time.perf_counter()
-    if not best.best_model_path:
+    if not chosen.best_model_path:
         raise RunError(f"The training of {folder} ended without a checkpoint: no epoch gave a value of {run.monitor}.")
-    trainer.test(model, datamodule=data, ckpt_path=best.best_model_path, verbose=False, weights_only=True)
+    trainer.test(model, datamodule=data, ckpt_path=chosen.best_model_path, verbose=False, weights_only=True)
     durations = {
         "features": model.feature_seconds,
         "fit": fitted - started,
@@ -164,8 +176,8 @@ def run_fold(run: Run, data: SERDataModule, folder: Path, config: str = "", resu
         return None
     selection = {
         "monitor": run.monitor,
-        "value": float(best.best_model_score if best.best_model_score is not None else "nan"),
-        "epoch": int(torch.load(best.best_model_path, weights_only=True, map_location="cpu")["epoch"]),
+        "value": None if chosen.best_model_score is None else float(chosen.best_model_score),
+        "epoch": int(torch.load(chosen.best_model_path, weights_only=True, map_location="cpu", mmap=True)["epoch"]),
         "epochs": trainer.current_epoch,
     }
     scored = score(collector.batches)
@@ -274,10 +286,17 @@ def settings(run: Run, model: SERModule, data: SERDataModule) -> dict[str, Any]:
     if "encoder" in arguments:
         arguments["encoder"] = Path(str(arguments["encoder"])).name
     arguments["optim"] = asdict(model.optim)
+    if model.encoder is not None:
+        arguments["encoder_options"] = asdict(model.encoder.options)
     preparation = {
         **asdict(data.preparation),
         "crop_seconds": data.crop_seconds,
         "augment": list(data.augment),
+        "augment_probability": data.augment_probability,
+        "snr_db": list(data.snr_db),
+        "augment_rows": list(data.augment_rows),
+        "balanced": data.balanced,
+        "soft_labels": data.soft_labels,
     }
     return {
         "model": arguments,
@@ -299,9 +318,7 @@ def _fit(trainer: L.Trainer, model: SERModule, data: SERDataModule, checkpoint: 
 def _trainer(run: Run, folder: Path, callbacks: Sequence[Callback]) -> L.Trainer:
     arguments = dict(run.trainer)
     own = arguments.pop("callbacks", None) or []
-    # After the epoch is over, not after its validation, or a resumed run would begin in the middle of that epoch.
-    newest = ModelCheckpoint(folder / "checkpoints", filename=LAST, save_on_train_epoch_end=True, enable_version_counter=False)
-    added: list[Callback] = [*own, *callbacks, newest, StepSeed(run.seed)]
+    added: list[Callback] = [*own, *callbacks, StepSeed(run.seed)]
     if run.patience is not None:
         added.append(EarlyStopping(run.monitor, patience=run.patience, mode=_mode(run.monitor)))
     if arguments.get("logger") is None:
@@ -317,6 +334,11 @@ def _best(folder: Path, monitor: str) -> ModelCheckpoint:
         mode=_mode(monitor),
         enable_version_counter=False,
     )
+
+
+def _newest(folder: Path) -> ModelCheckpoint:
+    # After the epoch is over, not after its validation, or a resumed run would begin in the middle of that epoch.
+    return ModelCheckpoint(folder / "checkpoints", filename=LAST, save_on_train_epoch_end=True, enable_version_counter=False)
 
 
 def _mode(monitor: str) -> str:

@@ -1,4 +1,4 @@
-"""What every architecture's LightningModule shares: loss, optimiser, metrics, kept features, checkpoints."""
+"""What every architecture's LightningModule shares: loss, changed features, optimiser, metrics, kept features, checkpoints."""
 
 from __future__ import annotations
 
@@ -19,7 +19,8 @@ from ser_zoo import metrics
 from ser_zoo.data import Batch, Preparation, SERDataModule
 from ser_zoo.encoders import EncoderOutput, FeatureStore, SpeechEncoder
 from ser_zoo.errors import EncoderError, SERZooError
-from ser_zoo.features import Frames, FrontEnd, KeptFrames
+from ser_zoo.features import Frames, FrontEnd, KeptFrames, frame_mask
+from ser_zoo.models.augment import change_batch, change_features
 
 CHECKPOINT_KEY = "ser_zoo"
 ENCODER_PREFIX = "network.encoder."
@@ -27,7 +28,9 @@ ENCODER_PREFIX = "network.encoder."
 
 @dataclass(frozen=True)
 class Optim:
-    """Loss, optimiser and schedule.
+    """Loss, optimiser, schedule, and what training changes in the features of a clip.
+
+    Mixup and masks act on what encoder and front end give, also where it is kept. None is on by default.
 
     Attributes:
         lr: learning rate.
@@ -36,10 +39,16 @@ class Optim:
         optimizer: adamw or adam.
         schedule: constant, or cosine from ``lr`` to 0 over the whole training after a linear warm-up.
         warmup: share of all steps that the warm-up of the cosine schedule takes.
-        loss: cross_entropy, or focal: (1 - p_y)^gamma * CE (Lin et al. 2017).
+        loss: cross_entropy, or focal: (1 - p_y)^gamma * CE (Lin et al. 2017); with soft or smoothed targets t the sum of
+            t_c * (1 - p_c)^gamma * -log p_c over the classes.
         focal_gamma: gamma of the focal loss.
         class_weights: balanced weighs a class by N / (C * N_c) of the training speakers.
-        label_smoothing: share of the target spread over all classes (cross_entropy only).
+        label_smoothing: share of the target spread over all classes.
+        mixup: mix clips in pairs, features and labels, by shares of Beta(mixup, mixup) (Zhang et al. 2018); 0: none.
+        time_masks: stretches of a clip that are hidden (Park et al. 2019); 0: none.
+        time_width: longest such stretch, as a share of the clip.
+        channel_masks: bands of channels that are hidden, of the encoder's states and of each feature; 0: none.
+        channel_width: widest such band, as a share of the channels. That of the source is 27 of 80.
     """
 
     lr: float = 1e-4
@@ -52,6 +61,29 @@ class Optim:
     focal_gamma: float = 2.0
     class_weights: Literal["none", "balanced"] = "none"
     label_smoothing: float = 0.0
+    mixup: float = 0.0
+    time_masks: int = 0
+    time_width: float = 0.1
+    channel_masks: int = 0
+    channel_width: float = 0.3
+
+    def __post_init__(self) -> None:
+        """Refuse what makes no sense.
+
+        Raises:
+            SERZooError: a number is out of its range.
+        """
+        upper = {"mixup": float("inf"), "time_masks": float("inf"), "channel_masks": float("inf")}
+        for name in ("mixup", "time_masks", "time_width", "channel_masks", "channel_width", "label_smoothing"):
+            value, most = getattr(self, name), upper.get(name, 1.0)
+            if not 0 <= value <= most:
+                bound = "0 or more" if most > 1 else "0 to 1"
+                raise SERZooError(f"--model.optim.{name} {value:g} makes no sense; expected {bound}.")
+
+    @property
+    def changes_features(self) -> bool:
+        """Whether training mixes clips or hides parts of them."""
+        return bool(self.mixup or self.time_masks or self.channel_masks)
 
 
 class Predictions(TypedDict):
@@ -120,12 +152,15 @@ class SERModule(L.LightningModule):
         return logits
 
     def inputs(self, batch: Batch) -> dict[str, Any]:
-        """What the network takes: waveforms, lengths, and what is known of encoder and front end."""
+        """What the network takes: waveforms, lengths, and what encoder and front end give, with the change of the batch."""
         inputs: dict[str, Any] = {"waveforms": batch.waveforms, "lengths": batch.lengths}
+        change = batch.change
         if self.encoder is not None:
-            inputs["encoded"] = self.encode(batch)
+            encoded = self.encode(batch)
+            inputs["encoded"] = encoded if change is None else EncoderOutput(*change_features(*encoded, change))
         if self.front_end is not None:
-            inputs["frames"] = self.frames(batch)
+            frames = self.frames(batch)
+            inputs["frames"] = frames if change is None else tuple(Frames(*change_features(*item, change)) for item in frames)
         return inputs
 
     def encode(self, batch: Batch) -> EncoderOutput:
@@ -147,21 +182,36 @@ class SERModule(L.LightningModule):
         return kept.get(self.front_end, batch.waveforms, batch.lengths, batch.ids)
 
     def loss(self, batch: Batch) -> Tensor:
-        """The training loss of a batch; architectures with further terms override it."""
+        """The training loss of a batch; architectures with further terms override it.
+
+        They take features from ``inputs`` and hand ``batch.labels``, which may be soft, to ``criterion`` as they are.
+        """
         return self.criterion(self(batch), batch.labels)
 
     def criterion(self, logits: Tensor, labels: Tensor) -> Tensor:
-        """Mean loss of (B, C) logits and (B,) labels as ``optim`` says."""
-        smoothing = self.optim.label_smoothing if self.optim.loss == "cross_entropy" else 0.0
-        weights = self.class_weights.to(logits.dtype)
-        losses = F.cross_entropy(logits, labels, weights, reduction="none", label_smoothing=smoothing)
-        if self.optim.loss == "focal":
-            target = logits.softmax(-1).gather(1, labels[:, None])[:, 0]
-            losses = (1 - target) ** self.optim.focal_gamma * losses
-        return losses.mean()
+        """Mean loss as ``optim`` says.
+
+        Args:
+            logits: (B, C).
+            labels: (B,) class numbers, or (B, C) shares of the classes.
+        """
+        weights, smoothing = self.class_weights.to(logits.dtype), self.optim.label_smoothing
+        if self.optim.loss == "cross_entropy":
+            return F.cross_entropy(logits, labels, weights, reduction="none", label_smoothing=smoothing).mean()
+        classes = logits.shape[-1]
+        targets = labels if labels.dim() == 2 else F.one_hot(labels, classes)
+        targets = (1 - smoothing) * targets + smoothing / classes
+        logarithm = logits.float().log_softmax(-1)
+        # Where p rounds to 1 the derivative of (1 - p)^gamma is infinite for gamma < 1, and times -log p = 0 it is no number.
+        easy = (1 - logarithm.exp()).clamp(min=torch.finfo(torch.float32).eps) ** self.optim.focal_gamma
+        return (targets * weights * easy * -logarithm).sum(-1).mean()
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Loss of one batch of the training speakers."""
+        if self.optim.changes_features:
+            optim, classes = self.optim, len(self.labels)
+            masks = (optim.time_masks, optim.time_width), (optim.channel_masks, optim.channel_width)
+            batch = change_batch(batch, classes, optim.mixup, *masks)
         loss = self.loss(batch)
         self.log("train/loss", loss, prog_bar=True, on_step=False, on_epoch=True, batch_size=len(batch.ids))
         return loss
@@ -197,10 +247,11 @@ class SERModule(L.LightningModule):
         confusion.reset()
 
     def setup(self, stage: str) -> None:
-        """Check that data and encoder have the sample rate of the network.
+        """Check that data and encoder have the sample rate of the network, and that training changes what it can change.
 
         Raises:
-            SERZooError: they have not.
+            SERZooError: they have not; waveforms are to change under a frozen encoder; features are to change and there
+                are none; or classes are to be balanced twice.
         """
         data = self._data_module()
         found = {"data": data and data.preparation.sample_rate, "encoder": self.encoder and self.encoder.sample_rate}
@@ -210,6 +261,29 @@ class SERModule(L.LightningModule):
                     f"{self.name} expects {self.sample_rate} Hz, but its {what} has {rate} Hz. Pass the same rate as "
                     "--data.sample_rate and --model.sample_rate, and an encoder made for it."
                 )
+
+        if stage == "fit":
+            self._check_training(data)
+
+    def _check_training(self, data: SERDataModule | None) -> None:
+        if data is not None and data.varying and self.encoder is not None and self.encoder.frozen:
+            settings = " and ".join(f"--data.{name}" for name in data.varying)
+            raise SERZooError(
+                f"{settings}: training waveforms would differ from the utterances, but the encoder of {self.name} is frozen, "
+                "and what it gives is computed once per utterance and kept; it would have to run in every epoch. Leave that "
+                "out, change features instead (--model.optim.mixup, time_masks, channel_masks), or fine-tune the encoder "
+                "(--model.finetune_from)."
+            )
+        if self.optim.changes_features and self.encoder is None and self.front_end is None:
+            raise SERZooError(
+                f"--model.optim: mixup and masks change what an encoder or a front end gives, and {self.name} has neither. "
+                "Leave them out, or augment waveforms (--data.augment)."
+            )
+        if data is not None and data.balanced and self.optim.class_weights == "balanced":
+            raise SERZooError(
+                "--data.balanced draws every class equally often, and --model.optim.class_weights balanced would weigh the "
+                "rare ones once more. Take one of them."
+            )
 
     def on_fit_start(self) -> None:
         """Keep the encoder's features and weigh the classes.
@@ -246,6 +320,13 @@ class SERModule(L.LightningModule):
         loader = data.statistics_dataloader()
         bar = tqdm(loader, desc="statistics", unit="batch", leave=False, delay=1, disable=self.global_rank > 0 or None)
         return (self.transfer_batch_to_device(batch, self.device, 0) for batch in bar)
+
+    @torch.no_grad()
+    def training_states(self) -> Iterator[Tensor]:
+        """(N, L, D) encoder states of the valid frames of each training batch: for ``Standardise.fit``."""
+        for batch in self.training_batches():
+            states, lengths = self.encode(batch)
+            yield states.transpose(1, 2)[frame_mask(lengths, states.shape[2])]
 
     def _data_module(self) -> SERDataModule | None:
         # ``trainer`` raises while there is none, and a model is also called without one.
@@ -285,8 +366,7 @@ class SERModule(L.LightningModule):
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Add what identifies the model; leave out the weights of a frozen encoder, which its source has."""
-        encoder = self.encoder
+        """Add what identifies the model; leave out the encoder's weights that its source has."""
         checkpoint[CHECKPOINT_KEY] = {
             "model": self.name,
             "labels": self.labels,
@@ -295,13 +375,15 @@ class SERModule(L.LightningModule):
             "encoder": self._encoder_identity(),
         }
         # Plain values only: checkpoints are loaded with weights_only=True.
-        checkpoint["hyper_parameters"]["optim"] = asdict(self.optim)
-        if encoder is not None and encoder.frozen:
-            state = checkpoint["state_dict"]
-            checkpoint["state_dict"] = {k: v for k, v in state.items() if not k.startswith(ENCODER_PREFIX)}
+        arguments = checkpoint["hyper_parameters"]
+        arguments["optim"] = asdict(self.optim)
+        if self.encoder is not None:
+            arguments["encoder_options"] = asdict(self.encoder.options)
+            left_out = {ENCODER_PREFIX + key for key in self.encoder.in_source()}
+            checkpoint["state_dict"] = {k: v for k, v in checkpoint["state_dict"].items() if k not in left_out}
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Give a frozen encoder's weights back, after proof that they are those of the training.
+        """Give the encoder the weights back that the checkpoint left out, after proof that they are those of the training.
 
         Raises:
             EncoderError: the encoder is another one than the checkpoint was trained with.
@@ -309,7 +391,7 @@ class SERModule(L.LightningModule):
         identity = checkpoint[CHECKPOINT_KEY]
         self._trained_on, self.preparation = identity["trained_on"], Preparation(**identity["preparation"])
         encoder = self.encoder
-        if encoder is None or not encoder.frozen:
+        if encoder is None or not (left_out := encoder.in_source()):
             return
         expected, found = identity["encoder"], self._encoder_identity() or {}
         differing = sorted(key for key in expected if expected[key] != found.get(key))
@@ -318,12 +400,12 @@ class SERModule(L.LightningModule):
                 f"The encoder {encoder.source} differs from the one this checkpoint was trained with in "
                 f"{', '.join(differing)}. Pass the folder or hub name of the original with --encoder."
             )
-        weights = {ENCODER_PREFIX + key: value for key, value in encoder.state_dict().items()}
+        weights = {ENCODER_PREFIX + key: value for key, value in encoder.state_dict().items() if key in left_out}
         checkpoint["state_dict"] = {**checkpoint["state_dict"], **weights}
 
     def _encoder_identity(self) -> dict[str, object] | None:
-        """Fingerprint of a frozen encoder, hashed once; None for a trained one, which is in the checkpoint itself."""
-        if self._fingerprint is None and self.encoder is not None and self.encoder.frozen:
+        """Fingerprint of what the source has, hashed once; None for trained blocks, which are in the checkpoint itself."""
+        if self._fingerprint is None and self.encoder is not None and self.encoder.in_source():
             self._fingerprint = self.encoder.fingerprint()
         return self._fingerprint
 

@@ -44,7 +44,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ser_zoo.data import Batch
-from ser_zoo.encoders import EncoderOutput, SpeechEncoder
+from ser_zoo.encoders import EncoderOptions, EncoderOutput, SpeechEncoder
 from ser_zoo.errors import SERZooError
 from ser_zoo.features import MFCC, Frames, FrontEnd, Spectrogram, frame_mask, normalise_per_clip
 from ser_zoo.models.base import Optim, SERModule
@@ -52,7 +52,7 @@ from ser_zoo.models.layers import (
     ClipDropout,
     FusionBlock,
     LayerMix,
-    MaskedBiLSTM,
+    MaskedBiRNN,
     PooledBatchNorm,
     SinusoidalPositions,
     Standardise,
@@ -133,7 +133,7 @@ class CrossAttnNetwork(nn.Module):
         self.masked = masked
         self.mix = LayerMix(len(encoder.layers))
         self.semantic = nn.Linear(encoder.width, width)
-        self.lstm = MaskedBiLSTM(ACOUSTIC_WIDTH, lstm_hidden, lstm_layers, lstm_dropout)
+        self.lstm = MaskedBiRNN(ACOUSTIC_WIDTH, lstm_hidden, lstm_layers, lstm_dropout)
         self.project = nn.Linear(2 * lstm_hidden, width)
         self.positions = SinusoidalPositions(width)
         self.blocks = nn.ModuleList(
@@ -212,10 +212,9 @@ class CrossAttn(SERModule):
     Args:
         labels: class names in the order of the outputs.
         encoder: hub name or folder of a Hugging Face speech encoder.
-        revision: of a hub encoder; default: its newest.
         layers: hidden states that are used; more than one are mixed by learned weights.
         finetune_from: first encoder block that is trained (1: all blocks; 0: the convolutions too); null: frozen.
-        pad_to_30s: run Whisper on 30 s of padded audio, as it was trained, instead of on the clip's real length.
+        encoder_options: how the encoder is loaded, computed and trained.
         standardise_states: scale the encoder's states by statistics of the training side before the tanh.
         state_stride: encoder frames that are averaged to one of S.
         acoustic: input of the acoustic branch.
@@ -255,10 +254,9 @@ class CrossAttn(SERModule):
         self,
         labels: Sequence[str],
         encoder: str = "facebook/wav2vec2-base",
-        revision: str | None = None,
         layers: Sequence[int] = (9,),
         finetune_from: int | None = 1,
-        pad_to_30s: bool = False,
+        encoder_options: EncoderOptions = EncoderOptions(),  # noqa: B008 - frozen, so safe to share
         standardise_states: bool = False,
         state_stride: int = 1,
         acoustic: Acoustic = "mfcc",
@@ -293,7 +291,7 @@ class CrossAttn(SERModule):
         self.auxiliary = auxiliary
         self.network: CrossAttnNetwork = CrossAttnNetwork(
             classes=len(labels),
-            encoder=SpeechEncoder(encoder, layers, finetune_from, revision=revision, pad_to_30s=pad_to_30s),
+            encoder=SpeechEncoder(encoder, layers, finetune_from, encoder_options),
             acoustic=acoustic,
             sample_rate=sample_rate,
             hop=hop,
@@ -321,13 +319,7 @@ class CrossAttn(SERModule):
         """Take the mean and deviation of the encoder's states over the training side, before the first step."""
         super().on_fit_start()
         if self.network.standardise is not None:
-            self.network.standardise.fit(self._states(batch) for batch in self.training_batches())
-
-    @torch.no_grad()
-    def _states(self, batch: Batch) -> Tensor:
-        """(N, L, D) states of the valid frames of a batch."""
-        states, lengths = self.encode(batch)
-        return states.transpose(1, 2)[frame_mask(lengths, states.shape[2])]
+            self.network.standardise.fit(self.training_states())
 
     def loss(self, batch: Batch) -> Tensor:
         """FL(z, y) + alpha FL(z', y)."""

@@ -12,8 +12,8 @@ from torch.nn import functional as F
 from ser_zoo.features import frame_mask
 
 
-class MaskedBiLSTM(nn.Module):
-    """Bidirectional LSTM over padded clips, equal to a packed one and several times faster on a CPU.
+class MaskedBiRNN(nn.Module):
+    """Bidirectional LSTM or GRU over padded clips, equal to a packed one and several times faster on a CPU.
 
     The backward direction reads each clip reversed within its own length, so padding stays behind the end for both
     directions and never reaches a valid frame. With ``lengths=None`` padding is read like signal, as released code that
@@ -24,13 +24,21 @@ class MaskedBiLSTM(nn.Module):
         hidden: width per direction.
         layers: how many, each on the output of the one before.
         dropout: between layers.
+        cell: of both directions.
     """
 
-    def __init__(self, size: int, hidden: int, layers: int = 1, dropout: float = 0.0) -> None:
+    def __init__(
+        self,
+        size: int,
+        hidden: int,
+        layers: int = 1,
+        dropout: float = 0.0,
+        cell: type[nn.LSTM] | type[nn.GRU] = nn.LSTM,
+    ) -> None:
         super().__init__()
         widths = [size] + [2 * hidden] * (layers - 1)
-        self.ahead = nn.ModuleList(nn.LSTM(width, hidden, batch_first=True) for width in widths)
-        self.back = nn.ModuleList(nn.LSTM(width, hidden, batch_first=True) for width in widths)
+        self.ahead = nn.ModuleList(cell(width, hidden, batch_first=True) for width in widths)
+        self.back = nn.ModuleList(cell(width, hidden, batch_first=True) for width in widths)
         self.dropout = nn.Dropout(dropout)
 
     def forward(self, values: Tensor, lengths: Tensor | None) -> Tensor:
@@ -113,6 +121,25 @@ class FusionBlock(nn.Module):
         return output
 
 
+class ChannelAttention(nn.Module):
+    """Weighs channels by their mean and maximum over time (CBAM, Woo et al. 2018, section 3.1).
+
+    Args:
+        channels: number of channels.
+        hidden: width of the shared two-layer network.
+    """
+
+    def __init__(self, channels: int, hidden: int) -> None:
+        super().__init__()
+        self.shared = nn.Sequential(nn.Linear(channels, hidden), nn.ReLU(), nn.Linear(hidden, channels))
+
+    def forward(self, values: Tensor, mask: Tensor) -> Tensor:
+        """(B, T, C), (B, T) -> (B, T, C)."""
+        weights = self.shared(masked_mean(values, mask)) + self.shared(masked_max(values, mask))
+        weighed: Tensor = values * weights.sigmoid()[:, None]
+        return weighed
+
+
 class SinusoidalPositions(nn.Module):
     """Adds the positions of Vaswani et al. 2017 (section 3.5) to (B, T, size)."""
 
@@ -172,7 +199,7 @@ class PooledBatchNorm(nn.BatchNorm1d):
 
 
 class MaskedBatchNorm(nn.Module):
-    """Batch normalisation of (B, T, size) whose statistics are taken over valid frames only.
+    """Batch normalisation of (B, T, ..., size) whose statistics are taken over valid frames only.
 
     Args:
         size: channels.
@@ -183,13 +210,47 @@ class MaskedBatchNorm(nn.Module):
         self.norm = nn.BatchNorm1d(size)
 
     def forward(self, values: Tensor, mask: Tensor) -> Tensor:
-        """(B, T, size), (B, T) -> (B, T, size); frames that are not valid come out as zero."""
-        if not self.training:  # pointwise then, so there is no need to pick frames
-            normalised: Tensor = self.norm(values.flatten(0, 1)).view_as(values)
-            return normalised * mask[..., None]
+        """(B, T, ..., size), (B, T) -> (B, T, ..., size); frames that are not valid come out as zero."""
+        if not self.training or mask.all():  # pointwise, or all valid: there is no need to pick frames
+            normalised: Tensor = self.norm(values.flatten(0, -2)).view_as(values)
+            return normalised * mask.view(*mask.shape, *[1] * (values.dim() - 2))
         output = torch.zeros_like(values)
-        output[mask] = self.norm(values[mask]).to(values.dtype)
+        valid = values[mask]
+        output[mask] = self.norm(valid.flatten(0, -2)).view_as(valid).to(values.dtype)
         return output
+
+
+class MaskedConv2d(nn.Module):
+    """Convolution over frames and bands, batch normalisation, ReLU, and where asked the maximum over 2 x 2.
+
+    The frames beyond a clip's end are zero before and after, as the edge of a clip alone is, and the batch statistics do not
+    see them. The convolution has no bias: the normalisation would take it away.
+
+    Args:
+        size: channels of the input.
+        channels: of the output.
+        kernel: frames and bands that the convolution sees; of an even number one more lies after than before, as in Keras.
+        pool: halve frames and bands; an odd last one is dropped.
+    """
+
+    def __init__(self, size: int, channels: int, kernel: tuple[int, int] = (3, 3), pool: bool = False) -> None:
+        super().__init__()
+        frames, bands = kernel
+        self.edge = (0, 1 - bands % 2, 0, 1 - frames % 2)
+        padding = ((frames - 1) // 2, (bands - 1) // 2)
+        # With channels last in memory the normalisation picks whole frames: a training step takes three quarters of the time.
+        self.convolution = nn.Conv2d(size, channels, kernel, padding=padding, bias=False).to(memory_format=torch.channels_last)
+        self.norm = MaskedBatchNorm(channels)
+        self.pool = pool
+
+    def forward(self, values: Tensor, counts: Tensor) -> tuple[Tensor, Tensor]:
+        """(B, size, T, F) zero beyond (B,) valid frames -> (B, channels, T or T // 2, F or F // 2), and their valid frames."""
+        values = self.convolution(F.pad(values, self.edge) if any(self.edge) else values)
+        values = self.norm(values.permute(0, 2, 3, 1), frame_mask(counts, values.shape[2])).permute(0, 3, 1, 2).relu()
+        if not self.pool:
+            return values, counts
+        values, counts = F.max_pool2d(values, 2), counts // 2
+        return values * frame_mask(counts, values.shape[2])[:, None, :, None], counts
 
 
 class Standardise(nn.Module):
@@ -249,11 +310,12 @@ def masked_max(values: Tensor, mask: Tensor) -> Tensor:
 def average_frames(values: Tensor, lengths: Tensor, stride: int) -> tuple[Tensor, Tensor]:
     """Means of ``stride`` consecutive frames, the last one of what is left of the clip.
 
-    (B, T, D), (B,) valid frames -> (B, ceil(T / stride), D), zero beyond each clip's end, and (B,) valid frames.
+    (B, ..., T, D), (B,) valid frames -> (B, ..., ceil(T / stride), D), zero beyond each clip's end, and (B,) valid frames.
     """
-    values = values * frame_mask(lengths, values.shape[1])[..., None]
-    values = F.pad(values, (0, 0, 0, -values.shape[1] % stride))
-    values = values.view(len(values), -1, stride, values.shape[2])
-    starts = torch.arange(values.shape[1], device=values.device) * stride
+    each = (len(values), *[1] * (values.dim() - 3), -1, 1)  # (B, T) against (B, ..., T, D)
+    values = values * frame_mask(lengths, values.shape[-2]).view(each)
+    values = F.pad(values, (0, 0, 0, -values.shape[-2] % stride))
+    values = values.view(*values.shape[:-2], -1, stride, values.shape[-1]).sum(-2)
+    starts = torch.arange(values.shape[-2], device=values.device) * stride
     counts = (lengths[:, None] - starts).clamp(1, stride)
-    return values.sum(2) / counts[..., None], -(-lengths // stride)
+    return values / counts.view(each), (lengths + stride - 1) // stride

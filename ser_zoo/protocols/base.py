@@ -4,65 +4,91 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, fields
 from itertools import combinations
-from typing import Literal, NamedTuple
+from typing import Any, ClassVar, Literal, NamedTuple
 
 from ser_zoo.corpora.base import Utterance, short_list
 from ser_zoo.errors import LeakError, ProtocolError
 
 World = Literal["honest", "as_published"]
-Leak = Literal["speaker", "recording", "audio"]
+Leak = Literal["speaker", "recording", "audio", "validation is test"]
+Side = Literal["train", "validation", "test"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Row(Utterance):
+    """An augmented copy of an utterance that a protocol places by itself; its id is like ``03a01Fa+pitch+noise``.
+
+    Attributes:
+        utterance: id of the utterance it is made of.
+        variant: what is done to the waveform, in this order.
+    """
+
+    utterance: str
+    variant: tuple[str, ...]
 
 
 class Split(NamedTuple):
-    """The three sides of a fold."""
+    """The three sides of a fold; what is placed is an utterance, or a ``Row`` made of one."""
 
     train: list[Utterance]
     validation: list[Utterance]
     test: list[Utterance]
 
+    @property
+    def test_rows_with_utterance_in_training(self) -> float:
+        """Share of test rows of whose recording training has a row too; 0 without a leak of recordings."""
+        known = {_recording(row) for row in self.train}
+        return sum(_recording(row) in known for row in self.test) / len(self.test)
 
-@dataclass(frozen=True)
-class Protocol:
-    """A cyclic rotation over groups of speakers or sessions.
 
-    Fold k (from 1): test = group k, validation = the next group (group 1 after the last), train = all the others.
+@dataclass(frozen=True, kw_only=True)
+class Protocol(ABC):
+    """What every kind of protocol has.
 
     Attributes:
         name: as ``--data.protocol`` takes it.
         corpus: the corpus it is for.
         version: raised whenever the rule changes, so that old result rows stay apart.
-        groups: the groups in rotation order.
         source: where the rule is from.
-        unit: what a group lists.
         world: ``honest`` or ``as_published``; marks every number made under it.
-        declared_leaks: what the protocol knowingly has on two sides. Must be empty in the honest world.
+        declared_leaks: what the protocol knowingly has on two sides. Must be empty in the honest world. ``validation is
+            test`` also makes it so: the test side validates, and what would have validated trains.
     """
 
     name: str
     corpus: str
     version: int
-    groups: tuple[tuple[str, ...], ...]
     source: str
-    unit: Literal["speaker", "session"] = "speaker"
     world: World = "honest"
     declared_leaks: tuple[Leak, ...] = ()
+    kind: ClassVar[str] = ""
+    """Part of the hash; the rules of the first kind were published without it."""
 
     def __post_init__(self) -> None:
         if self.world == "honest" and self.declared_leaks:
             raise ValueError(f"{self.name}: an honest protocol declares no leaks")
 
     @property
+    @abstractmethod
     def folds(self) -> int:
         """Number of folds."""
-        return len(self.groups)
+
+    @property
+    def validates_on_test(self) -> bool:
+        """Whether the validation side is the test side."""
+        return "validation is test" in self.declared_leaks
 
     @property
     def hash(self) -> str:
         """12 hex digits of the SHA-256 over everything that decides a split (all but the prose of ``source``)."""
         rule = {key: value for key, value in asdict(self).items() if key != "source"}
+        if self.kind:
+            rule["kind"] = self.kind
         return hashlib.sha256(json.dumps(rule, sort_keys=True).encode()).hexdigest()[:12]
 
     def check_fold(self, fold: int) -> None:
@@ -84,8 +110,49 @@ class Protocol:
                 utterances (an incomplete release).
         """
         self.check_fold(fold)
+        sides: dict[Side, list[Utterance]] = {"train": [], "validation": [], "test": []}
+        for row, side in self._placed(fold, utterances):
+            sides["train" if side == "validation" and self.validates_on_test else side].append(row)
+        if self.validates_on_test:
+            sides["validation"] = sides["test"]
+        for side, rows in sides.items():
+            if not rows:
+                raise ProtocolError(
+                    f"Fold {fold} of protocol {self.name} has no {side} utterances: {self._wanting(fold, side)} "
+                    "this incomplete release. Complete the release or take another fold."
+                )
+        return Split(**sides)
+
+    @abstractmethod
+    def _placed(self, fold: int, utterances: Sequence[Utterance]) -> Iterator[tuple[Utterance, Side]]:
+        """Each row with its side, in the order of ``utterances``."""
+
+    @abstractmethod
+    def _wanting(self, fold: int, side: Side) -> str:
+        """What a side without utterances lacks; begins a clause that ends in 'this incomplete release'."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rotation(Protocol):
+    """A cyclic rotation over groups of speakers or sessions.
+
+    Fold k (from 1): test = group k, validation = the next group (group 1 after the last), train = all the others.
+
+    Attributes:
+        groups: the groups in rotation order.
+        unit: what a group lists.
+    """
+
+    groups: tuple[tuple[str, ...], ...]
+    unit: Literal["speaker", "session"] = "speaker"
+
+    @property
+    def folds(self) -> int:
+        """One per group."""
+        return len(self.groups)
+
+    def _placed(self, fold: int, utterances: Sequence[Utterance]) -> Iterator[tuple[Utterance, Side]]:
         index = {member: number for number, group in enumerate(self.groups, 1) for member in group}
-        sides: dict[str, list[Utterance]] = {"train": [], "validation": [], "test": []}
         for utterance in utterances:
             member = self._member(utterance)
             if member not in index:
@@ -93,15 +160,12 @@ class Protocol:
                     f"Protocol {self.name} does not place {self.unit} {member} (utterance {utterance.id}). "
                     f"It knows {', '.join(index)}."
                 )
-            sides[self._side(index[member], fold)].append(utterance)
-        for side, rows in sides.items():
-            if not rows:
-                members = [member for member, number in index.items() if self._side(number, fold) == side]
-                raise ProtocolError(
-                    f"Fold {fold} of protocol {self.name} has no {side} utterances: {self.unit} {short_list(members)} "
-                    "is not in this incomplete release. Complete the release or take another fold."
-                )
-        return Split(**sides)
+            yield utterance, self._side(index[member], fold)
+
+    def _wanting(self, fold: int, side: Side) -> str:
+        groups = enumerate(self.groups, 1)
+        members = [member for number, group in groups for member in group if self._side(number, fold) == side]
+        return f"{self.unit} {short_list(members)} is not in"
 
     def _member(self, utterance: Utterance) -> str:
         if self.unit == "speaker":
@@ -110,38 +174,126 @@ class Protocol:
             raise ProtocolError(f"Protocol {self.name} rotates sessions, but {utterance.id} has none.")
         return utterance.session
 
-    def _side(self, group: int, fold: int) -> str:
+    def _side(self, group: int, fold: int) -> Side:
         if group == fold:
             return "test"
         return "validation" if group == fold % self.folds + 1 else "train"
 
 
+@dataclass(frozen=True, kw_only=True)
+class RandomTest(Rotation):
+    """A random share of all utterances is the test of every fold; the groups rotate over what is left.
+
+    Fold k: validation = group k without the test utterances, train = all others without them. Pooled over the folds, every
+    test utterance counts once per fold.
+
+    Attributes:
+        share: of the utterances that are tested.
+        seed: of the draw, see ``draw``.
+    """
+
+    share: float
+    seed: int
+    kind: ClassVar[str] = "random test"
+
+    def _placed(self, fold: int, utterances: Sequence[Utterance]) -> Iterator[tuple[Utterance, Side]]:
+        test = draw(sorted(utterance.id for utterance in utterances), self.share, self.seed)
+        for utterance, side in super()._placed(fold, utterances):
+            yield utterance, "test" if utterance.id in test else side
+
+    def _side(self, group: int, fold: int) -> Side:
+        return "validation" if group == fold else "train"
+
+
+@dataclass(frozen=True, kw_only=True)
+class RandomRows(Protocol):
+    """Augment, then split: each utterance becomes several rows, and a random share of all rows is the test. One fold.
+
+    Rows of one utterance fall on both sides. There is no third side, so validation must be declared to be the test.
+
+    Attributes:
+        variants: the rows of an utterance, each what is done to it in this order; ``()`` is the utterance as it is.
+        share: of the rows that are tested.
+        seed: of the draw, see ``draw``.
+    """
+
+    variants: tuple[tuple[str, ...], ...]
+    share: float
+    seed: int
+    kind: ClassVar[str] = "random rows"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not self.validates_on_test:
+            raise ValueError(f"{self.name}: random rows have no validation side; declare that validation is test")
+
+    @property
+    def folds(self) -> int:
+        """One."""
+        return 1
+
+    def _placed(self, fold: int, utterances: Sequence[Utterance]) -> Iterator[tuple[Utterance, Side]]:
+        ordered = sorted(utterances, key=lambda utterance: utterance.id)
+        test = draw([_row(utterance, variant).id for utterance in ordered for variant in self.variants], self.share, self.seed)
+        for row in (_row(utterance, variant) for utterance in utterances for variant in self.variants):
+            yield row, "test" if row.id in test else "train"
+
+    def _wanting(self, fold: int, side: Side) -> str:
+        return "too few utterances are in"
+
+
+def draw(ids: Sequence[str], share: float, seed: int) -> set[str]:
+    """A random share of ``ids``, rounded up: the test side of scikit-learn's ``train_test_split(ids, test_size=share)``.
+
+    That is the first of a permutation by numpy's legacy generator ``RandomState(seed)``, whose stream is frozen. Which
+    ids are drawn depends on their order and number.
+    """
+    import numpy as np
+
+    order = np.random.RandomState(seed).permutation(len(ids))
+    return {ids[index] for index in order[: math.ceil(share * len(ids))]}
+
+
 def check_split(split: Split, protocol: Protocol, content: Mapping[str, str]) -> None:
     """Prove that no speaker, recording or identical audio stands on two sides, except as the protocol declares.
+
+    Where validation is declared to be the test, only training and test are compared.
 
     Args:
         split: the sides.
         protocol: whose ``declared_leaks`` are let pass.
-        content: utterance id -> hash of its decoded audio.
+        content: id -> hash of its decoded audio, and of what a ``Row`` does to it.
 
     Raises:
         LeakError: naming what is shared, by whom, and between which sides.
     """
     keys: dict[Leak, Callable[[Utterance], str]] = {
         "speaker": lambda row: row.speaker,
-        "recording": lambda row: f"{row.path}@{row.start}-{row.end}",
+        "recording": _recording,
         "audio": lambda row: content[row.id],
     }
+    sides = ("train", "test") if protocol.validates_on_test else Split._fields
     for leak, key in keys.items():
         if leak in protocol.declared_leaks:
             continue
-        for first, second in combinations(Split._fields, 2):
+        for first, second in combinations(sides, 2):
             shared = _shared(getattr(split, first), getattr(split, second), key)
             if shared:
                 raise LeakError(
                     f"Protocol {protocol.name} of {protocol.corpus} would leak: the same {leak} is in {first} and in "
                     f"{second}: {short_list(shared, 5)}. Remove the duplicates, or use a protocol that declares it."
                 )
+
+
+def _recording(row: Utterance) -> str:
+    return f"{row.path}@{row.start}-{row.end}"
+
+
+def _row(utterance: Utterance, variant: tuple[str, ...]) -> Utterance:
+    if not variant:
+        return utterance
+    same: dict[str, Any] = {field.name: getattr(utterance, field.name) for field in fields(utterance)}
+    return Row(**{**same, "id": "+".join((utterance.id, *variant))}, utterance=utterance.id, variant=variant)
 
 
 def _shared(first: list[Utterance], second: list[Utterance], key: Callable[[Utterance], str]) -> list[str]:

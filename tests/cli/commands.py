@@ -12,7 +12,14 @@ QUICK = [
     "--trainer.enable_progress_bar=false",
     "--trainer.enable_model_summary=false",
 ]
-SMALL_CNN = ["--model=cnn_attn", "--model.channels=16", "--model.dense=8", "--model.optim.lr=0.01", "--data.augment=[]"]
+SMALL_CNN = [
+    "--model=cnn_attn",
+    "--model.channels=16",
+    "--model.dense=8",
+    "--model.optim.lr=0.01",
+    "--data.augment_rows=[]",
+    "--monitor=val/ua",
+]
 
 
 def fit_command(root: Path, run_dir: Path, *more: str, epochs: int = 2) -> list[str]:

@@ -57,7 +57,13 @@ def test_a_corpus_is_found_where_it_is(small_emo_db, capsys: pytest.CaptureFixtu
     assert main(["corpora", "emo_db", "--root", str(small_emo_db), "--format", "json"]) == 0
     row = json.loads(capsys.readouterr().out)[0]
     assert row["found"] is True
-    assert [protocol["protocol"] for protocol in row["protocols"]] == ["loso10", "pairs5"]
+    assert [protocol["protocol"] for protocol in row["protocols"]] == [
+        "loso10",
+        "pairs5",
+        "as_cnn_attn",
+        "as_cross_attn",
+        "as_co_attn",
+    ]
 
 
 @pytest.mark.parametrize("verb", ["models", "corpora"])

@@ -4,6 +4,7 @@ import json
 import shutil
 from collections import Counter
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +14,12 @@ import soundfile
 import torch
 from torch.utils.data import DataLoader
 
+from ser_zoo.corpora import CORPORA, Utterance
+from ser_zoo.corpora.emo_db import EmoDB
 from ser_zoo.data import Batch, SERDataModule, read_audio
 from ser_zoo.data import waveforms as waveforms_module
 from ser_zoo.data.augment import add_noise, raise_pitch, variants
-from ser_zoo.data.datamodule import collate
+from ser_zoo.data.datamodule import UtteranceDataset, collate
 from ser_zoo.errors import AudioError, CorpusError, LeakError, ProtocolError, SERZooError, UnknownNameError
 from tests.releases import write_emo_db
 
@@ -182,16 +185,11 @@ def test_an_utterance_shorter_than_the_crop_is_taken_whole(small_emo_db: Path, d
     assert same(rows(cropped.train_dataloader()), rows(data.train_dataloader()))
 
 
-# Augmentation.
-
-
-def test_every_subset_of_the_augmentations_is_a_variant() -> None:
-    assert variants(()) == [()]
-    assert variants(("noise", "pitch")) == [(), ("noise",), ("pitch",), ("noise", "pitch")]
+# Rows of Lee & Nadeem.
 
 
 def test_training_has_every_utterance_once_per_variant(small_emo_db: Path) -> None:
-    augmented = module(small_emo_db, augment=["noise", "pitch"])
+    augmented = module(small_emo_db, augment_rows=["noise", "pitch"])
     found = rows(augmented.train_dataloader())
     assert found.keys() == {row.id for row in augmented.split.train}
     for key, given in found.items():
@@ -202,7 +200,7 @@ def test_training_has_every_utterance_once_per_variant(small_emo_db: Path) -> No
 
 
 def test_evaluation_is_never_augmented(small_emo_db: Path, data: SERDataModule) -> None:
-    augmented = module(small_emo_db, augment=["noise", "pitch"])
+    augmented = module(small_emo_db, augment_rows=["noise", "pitch"])
     assert same(rows(augmented.val_dataloader()), rows(data.val_dataloader()))
     assert same(rows(augmented.test_dataloader()), rows(data.test_dataloader()))
     assert all(batch.whole for batch in (*augmented.val_dataloader(), *augmented.test_dataloader()))
@@ -210,7 +208,7 @@ def test_evaluation_is_never_augmented(small_emo_db: Path, data: SERDataModule) 
 
 def test_noise_changes_with_the_epoch_and_follows_the_seed(small_emo_db: Path) -> None:
     def noisy(seed: int, epoch: int) -> dict[str, list[Any]]:
-        found = rows(batches(module(small_emo_db, augment=["noise"], seed=seed).train_dataloader(), epoch))
+        found = rows(batches(module(small_emo_db, augment_rows=["noise"], seed=seed).train_dataloader(), epoch))
         return {key: sorted(given, key=lambda waveform: waveform.tobytes()) for key, given in found.items()}
 
     assert same(noisy(1, 1), noisy(1, 1))
@@ -219,30 +217,172 @@ def test_noise_changes_with_the_epoch_and_follows_the_seed(small_emo_db: Path) -
 
 
 def test_augmentation_leaves_the_kept_waveforms_as_they_are(small_emo_db: Path, data: SERDataModule) -> None:
-    augmented = module(small_emo_db, augment=["noise", "pitch"])
+    augmented = module(small_emo_db, augment_rows=["noise", "pitch"])
     list(augmented.train_dataloader())
     assert all(np.array_equal(augmented.waveforms[key], data.waveforms[key]) for key in data.waveforms)
 
 
-def test_noise_is_at_most_three_and_a_half_percent_of_the_peak() -> None:
-    waveform = 0.2 * np.sin(np.arange(16_000, dtype=np.float32))
-    levels = [float(np.std(add_noise(waveform, np.random.default_rng(seed)) - waveform)) / 0.2 for seed in range(30)]
-    assert 0 < min(levels) < 0.005 < 0.03 < max(levels) < 0.036
-
-
-@pytest.mark.parametrize("rate", [16_000, 22_050])
-def test_raising_the_pitch_raises_a_tone_by_two_semitones(rate: int) -> None:
-    tone = np.sin(2 * np.pi * 440 * np.arange(rate) / rate).astype(np.float32)
-    raised = raise_pitch(tone)
-    assert raised.shape == tone.shape
-    assert np.abs(np.fft.rfft(raised)).argmax() == pytest.approx(440 * 2 ** (2 / 12), abs=2)
+def test_a_row_is_fixed_by_seed_epoch_and_number(data: SERDataModule) -> None:
+    utterance, waveforms = data.split.train[:1], data.waveforms
+    (key,) = (row.id for row in utterance)
+    pitched = {key: raise_pitch(waveforms[key])}
+    dataset = UtteranceDataset(
+        utterance, data.labels, waveforms, variants=variants(["noise", "pitch"]), pitched=pitched, seed=9
+    )
+    found = [
+        waveform[:length].numpy()
+        for batch in [dataset[4, [0, 1, 2, 3]]]
+        for waveform, length in zip(batch.waveforms, batch.lengths, strict=True)
+    ]
+    expected = [
+        waveforms[key],
+        add_noise(waveforms[key], np.random.default_rng((9, 4, 1))),
+        pitched[key],
+        add_noise(pitched[key], np.random.default_rng((9, 4, 3))),
+    ]
+    assert all(map(np.array_equal, found, expected))
 
 
 def test_statistics_see_every_training_row_once_in_the_same_order(small_emo_db: Path) -> None:
-    augmented = module(small_emo_db, augment=["noise"])
+    augmented = module(small_emo_db, augment_rows=["noise"])
     one, other = (list(augmented.statistics_dataloader()) for _ in range(2))
     assert [batch.ids for batch in one] == [batch.ids for batch in other]
     assert Counter(key for batch in one for key in batch.ids) == {row.id: 2 for row in augmented.split.train}
+
+
+# Augmentation anew in each epoch.
+
+EVERY = ["noise", "speed", "pitch", "vtlp", "reverb"]
+
+
+@pytest.mark.parametrize("name", EVERY)
+def test_training_is_augmented_and_evaluation_is_not(small_emo_db: Path, data: SERDataModule, name: str) -> None:
+    augmented = module(small_emo_db, augment=[name])
+    given = batches(augmented.train_dataloader())
+    assert not any(batch.whole for batch in given)
+    found, known = rows(given), rows(data.train_dataloader())
+    assert found.keys() == known.keys()
+    assert {len(waveforms) for waveforms in found.values()} == {1}
+    changed = sum(not np.array_equal(found[key][0], known[key][0]) for key in known) / len(known)
+    assert 0.25 < changed < 0.75  # with a probability of a half, of 48 utterances
+    for loader, original in (
+        (augmented.val_dataloader(), data.val_dataloader()),
+        (augmented.test_dataloader(), data.test_dataloader()),
+    ):
+        assert same(rows(loader), rows(original))
+        assert all(batch.whole for batch in loader)
+
+
+def test_probability_one_changes_every_row(small_emo_db: Path, data: SERDataModule) -> None:
+    found = rows(module(small_emo_db, augment=["noise"], augment_probability=1.0).train_dataloader())
+    assert not any(np.array_equal(found[key][0], data.waveforms[key]) for key in found)
+
+
+def test_augmentation_is_fixed_by_seed_and_epoch_and_by_nothing_else(small_emo_db: Path) -> None:
+    def found(seed: int, epoch: int, **more: Any) -> dict[str, list[Any]]:
+        return rows(batches(module(small_emo_db, augment=EVERY, seed=seed, **more).train_dataloader(), epoch))
+
+    assert same(found(1, 2), found(1, 2))
+    assert same(found(1, 2), found(1, 2, num_workers=1, cache="disk"))
+    assert not same(found(1, 2), found(1, 3))
+    assert not same(found(1, 2), found(2, 2))
+
+
+def test_batches_of_changed_speed_have_the_lengths_they_say(small_emo_db: Path, data: SERDataModule) -> None:
+    ratios = set()
+    for batch in module(small_emo_db, augment=["speed"], augment_probability=1.0).train_dataloader():
+        assert batch.waveforms.shape[1] == batch.lengths.max()
+        for key, waveform, length in zip(batch.ids, batch.waveforms, batch.lengths, strict=True):
+            assert not waveform[length:].any()
+            assert waveform[length - 20 : length].any()
+            ratios.add(round(20 * len(data.waveforms[key]) / int(length)))
+    assert ratios == {18, 19, 21, 22}
+
+
+def test_a_crop_of_a_changed_speed_has_its_length(small_emo_db: Path) -> None:
+    for batch in module(small_emo_db, augment=["speed"], augment_probability=1.0, crop_seconds=0.05).train_dataloader():
+        assert batch.lengths.tolist() == [800] * len(batch.ids)
+
+
+def test_what_makes_rows_differ_from_the_utterances_is_named(small_emo_db: Path, data: SERDataModule) -> None:
+    assert data.varying == []
+    assert module(small_emo_db, augment_rows=["noise"], crop_seconds=1.0).varying == ["augment_rows", "crop_seconds"]
+    assert module(small_emo_db, augment=["vtlp"]).varying == ["augment"]
+
+
+# Balanced sampling.
+
+
+def test_balanced_training_has_each_class_equally_often(tmp_path: Path) -> None:
+    root = write_emo_db(tmp_path, emotions="W", takes=3)
+    write_emo_db(root, emotions="TN", takes=1)
+    data = module(root, balanced=True)
+    assert data.class_counts() == [24, 8, 8]
+    for epoch in range(3):
+        labels = [int(label) for batch in batches(data.train_dataloader(), epoch) for label in batch.labels]
+        assert sorted(Counter(labels).values()) == [13, 13, 14]
+    for loader in (data.val_dataloader(), data.test_dataloader(), data.statistics_dataloader()):
+        assert len({key for batch in loader for key in batch.ids}) == sum(len(batch.ids) for batch in loader)
+
+
+def test_repetitions_of_a_row_are_augmented_in_other_ways(tmp_path: Path) -> None:
+    root = write_emo_db(tmp_path, emotions="W", takes=4)
+    write_emo_db(root, emotions="T", takes=1)
+    found = rows(module(root, balanced=True, augment=["noise"], augment_probability=1.0).train_dataloader())
+    repeated = [given for given in found.values() if len(given) > 1]
+    assert repeated
+    assert not any(np.array_equal(given[0], given[1]) for given in repeated)
+
+
+# Soft labels.
+
+
+class VotedEmoDB(EmoDB):
+    """An EMO-DB to which annotators have listened; nobody has heard neutral speech as such."""
+
+    def utterances(self) -> list[Utterance]:
+        votes = {
+            "anger": {"anger": 3, "sadness": 1, "contempt": 5},
+            "sadness": {"sadness": 0.5, "neutral": 0.5},
+            "neutral": {"anger": 1},
+        }
+        return [replace(row, soft=votes[row.label]) for row in super().utterances()]
+
+
+@pytest.fixture
+def voted(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(CORPORA, "emo_db", f"{__name__}:VotedEmoDB")
+
+
+@pytest.mark.usefixtures("voted")
+def test_soft_labels_are_the_targets_of_training_alone(small_emo_db: Path) -> None:
+    data = module(small_emo_db, soft_labels=True, augment_rows=["noise"])
+    data.setup()
+    assert data.labels == ["anger", "neutral", "sadness"]
+    expected = {"anger": [0.75, 0.0, 0.25], "neutral": [1.0, 0.0, 0.0], "sadness": [0.0, 0.5, 0.5]}
+    label = {row.id: row.label for row in data.utterances}
+    for batch in data.train_dataloader():
+        assert batch.labels.dtype == torch.float32
+        assert batch.labels.tolist() == [expected[label[key]] for key in batch.ids]
+    for loader in (data.val_dataloader(), data.test_dataloader()):
+        assert all(batch.labels.dtype == torch.int64 for batch in loader)
+
+
+@pytest.mark.usefixtures("voted")
+def test_without_asking_the_one_label_is_the_target(small_emo_db: Path) -> None:
+    assert all(batch.labels.dtype == torch.int64 for batch in module(small_emo_db).train_dataloader())
+
+
+@pytest.mark.usefixtures("voted")
+def test_rows_with_soft_labels_can_be_hashed(small_emo_db: Path) -> None:
+    assert len(set(module(small_emo_db).utterances)) == 60
+
+
+def test_soft_labels_that_a_corpus_does_not_have_are_refused(small_emo_db: Path) -> None:
+    data = module(small_emo_db, soft_labels=True)
+    with pytest.raises(SERZooError, match=r"48 of 48 training utterances have no distribution .*leave --data\.soft_labels out"):
+        data.setup("fit")
+    data.setup("test")
 
 
 # Recordings that cannot be decoded.
@@ -311,6 +451,23 @@ def test_sizes_that_make_no_sense_are_refused_at_once(small_emo_db: Path, name: 
         SERDataModule("emo_db", str(small_emo_db), **{name: value})
 
 
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        ({"augment": ["noize"]}, r"Unknown --data\.augment 'noize'. Did you mean noise"),
+        ({"augment_rows": ["speed"]}, r"Unknown --data\.augment_rows 'speed'"),
+        ({"augment_probability": 0.0}, r"--data\.augment_probability 0 makes no sense"),
+        ({"augment_probability": 1.5}, r"--data\.augment_probability 1.5 makes no sense"),
+        ({"snr_db": (10.0, 5.0)}, r"--data\.snr_db \[10.0, 5.0\] makes no sense"),
+    ],
+)
+def test_augmentations_that_make_no_sense_are_refused_at_once(
+    small_emo_db: Path, arguments: dict[str, Any], expected: str
+) -> None:
+    with pytest.raises(SERZooError, match=expected):
+        module(small_emo_db, **arguments)
+
+
 def test_unknown_names_are_refused_at_once(small_emo_db: Path) -> None:
     with pytest.raises(UnknownNameError, match="Did you mean emo_db"):
         SERDataModule("emodb")
@@ -335,7 +492,7 @@ def test_a_fold_whose_speakers_are_missing_is_refused(tmp_path: Path) -> None:
 
 
 def test_another_fold_shares_what_is_decoded(small_emo_db: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    data = module(small_emo_db, augment=["pitch"], crop_seconds=0.05, seed=4)
+    data = module(small_emo_db, augment_rows=["pitch"], crop_seconds=0.05, seed=4)
     list(data.train_dataloader())
     monkeypatch.delattr(waveforms_module, "read_audio")
     other = data.for_fold(3)
@@ -348,8 +505,8 @@ def test_another_fold_shares_what_is_decoded(small_emo_db: Path, monkeypatch: py
 
 @pytest.mark.parametrize("cache", ["memory", "disk"])
 def test_a_worker_gives_the_same_batches(small_emo_db: Path, cache: str) -> None:
-    alone = module(small_emo_db, augment=["noise"], cache=cache)
-    helped = module(small_emo_db, augment=["noise"], cache=cache, num_workers=1)
+    alone = module(small_emo_db, augment_rows=["noise"], cache=cache)
+    helped = module(small_emo_db, augment_rows=["noise"], cache=cache, num_workers=1)
     assert same(rows(batches(helped.train_dataloader(), 1)), rows(batches(alone.train_dataloader(), 1)))
 
 

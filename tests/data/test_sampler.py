@@ -90,6 +90,55 @@ def test_batches_hold_rows_of_similar_length() -> None:
     assert bucketed < unsorted / 3
 
 
+# Balanced classes.
+
+CLASSES = [0] * 70 + [1] * 25 + [3] * 5  # class 2 has no row
+
+
+def balanced(epoch: int = 0, seed: int = 0, **processes: int) -> list[list[int]]:
+    return batches(BucketSampler(lengths(100), 8, shuffle=True, seed=seed, classes=CLASSES, **processes), epoch)
+
+
+def test_each_class_comes_equally_often_in_an_epoch_of_the_same_size() -> None:
+    for epoch in range(3):
+        given = balanced(epoch)
+        assert [len(batch) for batch in given].count(8) == 12
+        counts = Counter(CLASSES[row % 100] for row in flat(given))
+        assert sorted(counts) == [0, 1, 3]
+        assert sorted(counts.values()) == [33, 33, 34]
+
+
+def test_rare_rows_are_repeated_evenly_and_each_repetition_has_its_number() -> None:
+    given = flat(balanced())
+    assert len(set(given)) == 100
+    repeats = Counter(row % 100 for row in given)
+    assert {repeats[row] for row in range(95, 100)} <= {6, 7}
+    assert {repeats[row] for row in range(70, 95)} <= {1, 2}
+    assert max(repeats[row] for row in range(70)) == 1
+    assert {row // 100 for row in given if row % 100 == 95} == set(range(repeats[95]))
+
+
+def test_rows_that_one_epoch_leaves_out_come_in_another() -> None:
+    assert {row % 100 for epoch in range(12) for row in flat(balanced(epoch))} == set(range(100))
+
+
+def test_balanced_order_follows_seed_and_epoch() -> None:
+    assert balanced(2, seed=5) == balanced(2, seed=5)
+    assert balanced(2, seed=5) != balanced(3, seed=5)
+    assert balanced(2, seed=5) != balanced(2, seed=6)
+
+
+def test_processes_share_one_balanced_order() -> None:
+    given = [balanced(1, num_replicas=2, rank=rank) for rank in range(2)]
+    assert len(given[0]) == len(given[1])
+    assert [batch for pair in zip(*given, strict=True) for batch in pair][:13] == balanced(1)
+
+
+def test_evaluation_is_never_balanced() -> None:
+    sampler = BucketSampler(lengths(100), 8, shuffle=False, classes=CLASSES)
+    assert sorted(flat(batches(sampler))) == list(range(100))
+
+
 # Several processes.
 
 

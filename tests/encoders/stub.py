@@ -17,13 +17,17 @@ from ser_zoo.encoders import EncoderOutput, FeatureStore, store
 class StubEncoder(nn.Module):
     """Frames of 400 samples are the states."""
 
-    frozen, layers, width, sample_rate, feature_dtype = True, (0,), 400, 16000, torch.float16
+    frozen, layers, width, sample_rate, feature_dtype, mixes_lengths = True, (0,), 400, 16000, torch.float16, True
 
-    def __init__(self) -> None:
+    def __init__(self, seconds: float = 0.0) -> None:
         super().__init__()
         self.unused = nn.Parameter(torch.zeros(1))
+        self.seconds = seconds  # that it takes for a clip
+        self.batches: list[list[int]] = []  # lengths of the clips of each
 
     def forward(self, waveforms: Tensor, lengths: Tensor) -> EncoderOutput:
+        time.sleep(self.seconds * len(lengths))
+        self.batches.append(lengths.tolist())
         return EncoderOutput(waveforms.unfold(1, 400, 400)[:, None].half().float(), lengths // 400)
 
     def fingerprint(self) -> dict[str, object]:
@@ -35,18 +39,10 @@ def noise(ids: range) -> dict[str, np.ndarray]:
     return {str(n): np.random.default_rng(n).normal(0, 0.1, 4000).astype(np.float32) for n in ids}
 
 
-class Slow(dict[str, np.ndarray]):
-    """Waveforms that take their time."""
-
-    def __getitem__(self, id: str) -> np.ndarray:
-        time.sleep(0.02)
-        return super().__getitem__(id)
-
-
 if __name__ == "__main__":
-    store.SHARD_UTTERANCES = 1
-    features = FeatureStore(StubEncoder(), Path(sys.argv[1]))
-    waveforms = Slow(noise(range(int(sys.argv[2]))))
+    store.SHARD_UTTERANCES, store.BATCH_SECONDS = 1, 0.0
+    features = FeatureStore(StubEncoder(seconds=0.02), Path(sys.argv[1]))
+    waveforms = noise(range(int(sys.argv[2])))
     print("ready", flush=True)
     sys.stdin.readline()
     print(features.fill(waveforms, progress=False))

@@ -14,10 +14,10 @@ import pytest
 import torch
 from safetensors import safe_open
 
-from ser_zoo.encoders import FeatureStore, SpeechEncoder, store
+from ser_zoo.encoders import EncoderOptions, FeatureStore, SpeechEncoder, store
 from ser_zoo.errors import EncoderError, SERZooWarning
 from tests.encoders.stub import StubEncoder, noise
-from tests.tiny import BLOCKS, WIDTH
+from tests.tiny import BLOCKS, FAMILIES, WIDTH
 
 Tiny = Callable[[str], str]
 ROOT = Path(__file__).parents[2]
@@ -80,8 +80,12 @@ def encoder(tiny: Tiny) -> SpeechEncoder:
 
 @pytest.mark.parametrize("family", ["hubert", "whisper"])
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float32"])
-def test_stored_features_equal_live_ones_exactly(tiny: Tiny, tmp_path: Path, family: str, dtype: str) -> None:
-    encoder = SpeechEncoder(tiny(family), feature_dtype=dtype)
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_stored_features_equal_live_ones_exactly_where_a_batch_is_one_clip(
+    tiny: Tiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, family: str, dtype: str, precision: str
+) -> None:
+    monkeypatch.setattr(store, "BATCH_SECONDS", 0.0)
+    encoder = SpeechEncoder(tiny(family), options=EncoderOptions(feature_dtype=dtype, precision=precision))
     features, clips = FeatureStore(encoder, tmp_path), Clips()
     assert features.fill(clips, progress=False) == 7
     for id in clips:
@@ -90,6 +94,45 @@ def test_stored_features_equal_live_ones_exactly(tiny: Tiny, tmp_path: Path, fam
         assert torch.equal(live.states, stored.states)
         assert torch.equal(live.lengths, stored.lengths)
         assert stored.states.dtype == torch.float32
+
+
+@pytest.mark.parametrize("family", ["hubert", "wavlm-stable", "data2vec-audio", "speech-to-text", "whisper"])
+def test_features_do_not_depend_on_the_company_in_a_batch(
+    tiny: Tiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, family: str
+) -> None:
+    encoder = SpeechEncoder(tiny(family), options=EncoderOptions(feature_dtype="float32"))
+    monkeypatch.setattr(store, "PADDING", 0.3)
+    clips = {str(n): clip(n, 4000 - 37 * n) for n in range(3)} | {str(n): clip(n) for n in range(3, 8)}
+    together, alone = FeatureStore(encoder, tmp_path / "together"), FeatureStore(encoder, tmp_path / "alone")
+    assert len(together._batches({id: len(waveform) for id, waveform in clips.items()})) < len(clips)
+    together.fill(clips, progress=False)
+    monkeypatch.setattr(store, "BATCH_SECONDS", 0.0)
+    alone.fill(clips, progress=False)
+    for id in clips:
+        torch.testing.assert_close(together.get([id]).states, alone.get([id]).states, atol=1e-4, rtol=1e-4)
+
+
+def test_batches_hold_similar_lengths_and_are_bounded(tmp_path: Path) -> None:
+    stub = StubEncoder()
+    lengths = [16000] * 40 + [15500, 8000, 7900, 7000, 40 * 16000, 41 * 16000]
+    clips = {str(n): np.full(length, 0.1, dtype=np.float32) for n, length in enumerate(lengths)}
+    assert FeatureStore(stub, tmp_path / "a").fill(clips, progress=False) == len(clips)
+    assert sorted(length for batch in stub.batches for length in batch) == sorted(lengths)
+    padded = [len(batch) * max(batch) for batch in stub.batches]
+    assert all(sum(batch) >= 0.95 * size for batch, size in zip(stub.batches, padded, strict=True))
+    assert all(size <= 30 * 16000 or len(batch) == 1 for batch, size in zip(stub.batches, padded, strict=True))
+    assert sorted(map(len, stub.batches)) == [1, 1, 1, 2, 11, 30]
+    stub.mixes_lengths, stub.batches = False, []
+    FeatureStore(stub, tmp_path / "b").fill(clips, progress=False)
+    assert all(len(set(batch)) == 1 for batch in stub.batches)
+    assert sorted(map(len, stub.batches)) == [1, 1, 1, 1, 1, 1, 10, 30]
+
+
+def test_encoders_with_statistics_over_time_do_not_mix_lengths(tiny: Tiny) -> None:
+    mixing = {family: SpeechEncoder(tiny(family)).mixes_lengths for family in FAMILIES}
+    assert {family for family, mixes in mixing.items() if not mixes} == {
+        "wav2vec2", "hubert", "hubert-batch-norm", "wavlm", "unispeech-sat",
+    }  # fmt: skip
 
 
 def test_several_utterances_are_padded_with_zeros_in_the_order_asked_for(encoder: SpeechEncoder, tmp_path: Path) -> None:
@@ -112,7 +155,7 @@ def test_what_is_stored_is_not_computed_again(encoder: SpeechEncoder, tmp_path: 
     second, clips = FeatureStore(encoder, tmp_path), Clips(8)
     assert "3" not in second  # whether the audio is the same is not known yet
     assert second.fill(clips, progress=False) == 1
-    assert clips.asked == 8
+    assert clips.asked == 8 + 1  # what is missing once more
     assert all(id in second for id in clips)
     assert "other" not in second
     assert 3 not in second
@@ -134,10 +177,11 @@ def test_a_changed_fingerprint_computes_everything_again(tiny: Tiny, tmp_path: P
     encoders = [
         SpeechEncoder(tiny("hubert")),
         SpeechEncoder(tiny("hubert"), layers=[1]),
-        SpeechEncoder(tiny("hubert"), feature_dtype="float32"),
+        SpeechEncoder(tiny("hubert"), options=EncoderOptions(feature_dtype="float32")),
         SpeechEncoder(tiny("wavlm")),
         SpeechEncoder(tiny("whisper")),
-        SpeechEncoder(tiny("whisper"), pad_to_30s=True),
+        SpeechEncoder(tiny("whisper"), options=EncoderOptions(pad_to_30s=True)),
+        SpeechEncoder(tiny("whisper"), options=EncoderOptions(precision="bfloat16")),
     ]
     for encoder in encoders:
         features = FeatureStore(encoder, tmp_path)
@@ -158,8 +202,9 @@ def test_a_new_version_of_the_feature_code_computes_everything_again(
 
 def test_an_interrupted_extraction_resumes(encoder: SpeechEncoder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(store, "SHARD_UTTERANCES", 2)
+    monkeypatch.setattr(store, "BATCH_SECONDS", 0.0)
     with pytest.raises(KeyboardInterrupt):
-        FeatureStore(encoder, tmp_path).fill(Clips(fail_at=6), progress=False)
+        FeatureStore(encoder, tmp_path).fill(Clips(fail_at=7 + 6), progress=False)
     assert FeatureStore(encoder, tmp_path).fill(Clips(), progress=False) == 7 - 4
 
 

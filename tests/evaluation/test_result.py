@@ -117,3 +117,40 @@ def test_pooling_counts_every_utterance_once(row: dict) -> None:
     assert pooled["pooled"]["ua"] == pytest.approx((1 / 3 + 5 / 6 + 1) / 3)
     assert pooled["mean"]["wa"] == pytest.approx((2 / 3 + 5 / 7) / 2)
     assert pooled["deviation"]["wa"] == pytest.approx(abs(2 / 3 - 5 / 7) / 2**0.5)
+
+
+LEAKY = {"world": "as_published", "declared_leaks": ["speaker"], "test_rows_with_utterance_in_training": 0.25}
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"declared_leaks": ["speaker"]},
+        {"test_rows_with_utterance_in_training": 0.1},
+        {**LEAKY, "declared_leaks": ["nothing"]},
+        {**LEAKY, "test_rows_with_utterance_in_training": 1.5},
+        {"world": "as_published"},
+    ],
+    ids=["honest with a leak", "honest with a shared utterance", "unknown leak", "share above 1", "published without a share"],
+)
+def test_a_row_that_hides_a_leak_is_refused(row: dict, change: dict) -> None:
+    row["protocol"].update(change)
+    with pytest.raises(RunError, match=r"does not fit the schema of result rows at \$\.protocol"):
+        validate(row, "row")
+
+
+def test_a_row_says_what_it_leaks(row: dict) -> None:
+    row["protocol"].update(LEAKY)
+    validate(row, "row")
+
+
+def test_pooling_takes_the_share_over_all_test_rows(row: dict) -> None:
+    row["protocol"].update(LEAKY)
+    other = copy.deepcopy(row)
+    other["data"]["test"], other["protocol"]["test_rows_with_utterance_in_training"] = 9, 1.0
+    protocol = pool([row, other])["protocol"]
+    assert protocol == {**row["protocol"], "test_rows_with_utterance_in_training": (0.25 * 3 + 9) / 12}
+
+
+def test_pooling_takes_older_rows_without_the_share(row: dict) -> None:
+    assert pool([row, copy.deepcopy(row)])["protocol"] == row["protocol"]

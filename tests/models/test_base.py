@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +45,56 @@ def test_balanced_class_weights_need_a_data_module(tmp_path: Path) -> None:
     model = small_model("cross_attn", tmp_path, optim=Optim(class_weights="balanced"))
     with pytest.raises(SERZooError, match="counts the classes of a SERDataModule"):
         L.Trainer(max_epochs=1, **QUIET).fit(model, train_dataloaders=[batch_of(model, [0.5, 0.5])])
+
+
+# The loss.
+
+LOGITS = torch.tensor([[2.0, -1.0, 0.5], [0.0, 0.1, -3.0], [-1.0, 1.0, 4.0]])
+LABELS = torch.tensor([0, 2, 2])
+SOFT = torch.tensor([[0.7, 0.2, 0.1], [0.0, 0.5, 0.5], [0.0, 0.0, 1.0]])
+
+
+def loss_of(folder: Path, logits: torch.Tensor, labels: torch.Tensor, **optim: Any) -> torch.Tensor:
+    model = small_model("cnn_attn", folder, optim=Optim(**optim))
+    model.class_weights.copy_(torch.tensor([1.0, 2.0, 0.5]))
+    return model.criterion(logits, labels)
+
+
+@pytest.mark.parametrize("loss", ["cross_entropy", "focal"])
+@pytest.mark.parametrize("smoothing", [0.0, 0.2])
+@pytest.mark.parametrize("labels", [LABELS, SOFT], ids=["hard", "soft"])
+def test_loss_is_the_weighted_sum_over_the_classes(loss: str, smoothing: float, labels: torch.Tensor, tmp_path: Path) -> None:
+    targets = (1 - smoothing) * (SOFT if labels is SOFT else torch.eye(3)[LABELS]) + smoothing / 3
+    probabilities, weights, gamma = LOGITS.softmax(1), [1.0, 2.0, 0.5], 2.0 if loss == "focal" else 0.0
+    rows = [
+        sum(w * float(t) * (1 - float(p)) ** gamma * -math.log(p) for w, t, p in zip(weights, target, row, strict=True))
+        for target, row in zip(targets, probabilities, strict=True)
+    ]
+    found = loss_of(tmp_path, LOGITS, labels, loss=loss, label_smoothing=smoothing)
+    assert float(found) == pytest.approx(sum(rows) / 3, rel=1e-5)
+
+
+def test_focal_loss_of_one_label_is_that_of_lin_et_al(tmp_path: Path) -> None:
+    certain = LOGITS.softmax(1)[torch.arange(3), LABELS]
+    weights = torch.tensor([1.0, 2.0, 0.5])[LABELS]
+    expected = (-weights * (1 - certain) ** 0.5 * certain.log()).mean()
+    torch.testing.assert_close(loss_of(tmp_path, LOGITS, LABELS, loss="focal", focal_gamma=0.5), expected)
+
+
+@pytest.mark.parametrize("gamma", [0.5, 1.0, 2.0])
+def test_focal_loss_of_a_certain_clip_has_a_finite_gradient(gamma: float, tmp_path: Path) -> None:
+    logits = torch.tensor([[40.0, 0.0, 0.0], [0.0, 0.0, 40.0]], requires_grad=True)
+    loss_of(tmp_path, logits, torch.tensor([0, 0]), loss="focal", focal_gamma=gamma).backward()
+    assert logits.grad is not None
+    assert logits.grad.isfinite().all()
+
+
+def test_trains_on_soft_labels(tmp_path: Path) -> None:
+    model = small_model("cnn_attn", tmp_path, optim=Optim(loss="focal", label_smoothing=0.1)).train()
+    batch = batch_of(model, [0.5, 0.6, 0.7])
+    hard, soft = model.loss(batch), model.loss(batch._replace(labels=SOFT))
+    assert soft.isfinite()
+    assert float(soft.detach()) != float(hard.detach())
 
 
 def test_cosine_schedule_rises_and_falls_to_zero(data: SERDataModule) -> None:

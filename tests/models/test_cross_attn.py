@@ -2,13 +2,16 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import lightning as L
 import pytest
 import torch
 from torch.nn import functional as F
+from torch.utils.data import DataLoader
 
 from ser_zoo.data import SERDataModule
-from ser_zoo.encoders import FeatureStore
-from ser_zoo.errors import SERZooError
+from ser_zoo.encoders import EncoderOptions, FeatureStore
+from ser_zoo.errors import EncoderError, SERZooError
+from ser_zoo.inference import load_model
 from ser_zoo.models import create_model
 from ser_zoo.models.base import Optim
 from tests.models.small import batch_of, small_model
@@ -73,8 +76,6 @@ def test_kept_and_live_features_give_the_same_logits(family: str, tmp_path: Path
 
 
 def test_states_are_standardised_by_the_training_side(small_emo_db: Path, tmp_path: Path) -> None:
-    import lightning as L
-
     data = SERDataModule("emo_db", str(small_emo_db), batch_size=16)
     model = small_model("cross_attn", tmp_path, finetune_from=None, standardise_states=True)
     quiet = {"logger": False, "enable_progress_bar": False, "enable_checkpointing": False, "default_root_dir": tmp_path}
@@ -102,6 +103,28 @@ def test_a_fine_tuned_encoder_has_its_own_learning_rate(tmp_path: Path) -> None:
     groups = model.configure_optimizers().param_groups
     assert [group["lr"] for group in groups] == [1e-3, 1e-5]
     assert all(p.requires_grad for group in groups for p in group["params"])
+
+
+def test_a_checkpoint_with_adapters_holds_them_alone_of_the_encoder(tmp_path: Path) -> None:
+    options = EncoderOptions(lora_rank=2, gradient_checkpointing=True)
+    model = small_model("cross_attn", tmp_path, finetune_from=2, encoder_options=options)
+    quiet = {"logger": False, "enable_progress_bar": False, "enable_checkpointing": False, "default_root_dir": tmp_path}
+    trainer = L.Trainer(max_epochs=2, accelerator="cpu", **quiet)
+    trainer.fit(model, train_dataloaders=DataLoader([batch_of(model, [0.5, 0.7, 0.6])], batch_size=None))
+    path = tmp_path / "m.ckpt"
+    trainer.save_checkpoint(path)
+    content = torch.load(path, weights_only=True)
+    held = [name for name in content["state_dict"] if name.startswith("network.encoder.")]
+    assert held == [f"network.encoder.{name}" for name in model.encoder.state_dict() if ".lora_" in name]
+    assert any(content["state_dict"][name].any() for name in held if "lora_B" in name)
+    assert content["hyper_parameters"]["encoder_options"]["lora_rank"] == 2
+    loaded, batch = load_model(path), batch_of(model, [0.5, 0.8])
+    assert loaded.encoder.options == options
+    with torch.no_grad():
+        assert torch.equal(loaded(batch), model.eval()(batch))
+    other = tiny_encoder(tmp_path / "other", "wav2vec2-stable", seed=1)
+    with pytest.raises(EncoderError, match="differs from the one this checkpoint was trained with in weights"):
+        load_model(path, encoder=str(other))
 
 
 @pytest.mark.parametrize("labels", [["a"], ["a", "a"]])

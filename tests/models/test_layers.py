@@ -12,7 +12,8 @@ from ser_zoo.models.layers import (
     CrossAttention,
     LayerMix,
     MaskedBatchNorm,
-    MaskedBiLSTM,
+    MaskedBiRNN,
+    MaskedConv2d,
     SinusoidalPositions,
     Standardise,
     masked_max,
@@ -28,44 +29,50 @@ LENGTHS = torch.tensor([9, 4, 1, 7])
 MASK = torch.arange(9) < LENGTHS[:, None]
 
 
-# Bidirectional LSTM.
+# Bidirectional LSTM and GRU.
+
+every_cell = pytest.mark.parametrize("cell", [nn.LSTM, nn.GRU])
+Cell = type[nn.LSTM] | type[nn.GRU]
 
 
-def torch_lstm(layer: MaskedBiLSTM, size: int, hidden: int, layers: int) -> nn.LSTM:
-    """torch's bidirectional LSTM with the same weights."""
-    lstm = nn.LSTM(size, hidden, layers, batch_first=True, bidirectional=True)
+def torch_rnn(layer: MaskedBiRNN, cell: Cell, size: int, hidden: int, layers: int) -> nn.Module:
+    """torch's bidirectional one with the same weights."""
+    rnn = cell(size, hidden, layers, batch_first=True, bidirectional=True)
     with torch.no_grad():
         for number in range(layers):
             for direction, suffix in ((layer.ahead[number], ""), (layer.back[number], "_reverse")):
                 for kind in ("weight_ih", "weight_hh", "bias_ih", "bias_hh"):
-                    getattr(lstm, f"{kind}_l{number}{suffix}").copy_(getattr(direction, f"{kind}_l0"))
-    return lstm
+                    getattr(rnn, f"{kind}_l{number}{suffix}").copy_(getattr(direction, f"{kind}_l0"))
+    return rnn
 
 
+@every_cell
 @pytest.mark.parametrize("layers", [1, 2])
-def test_the_bilstm_is_the_packed_one_of_torch(layers: int) -> None:
-    layer = MaskedBiLSTM(5, 3, layers)
+def test_the_birnn_is_the_packed_one_of_torch(cell: Cell, layers: int) -> None:
+    layer = MaskedBiRNN(5, 3, layers, cell=cell)
     values = draw(4, 9, 5)
     packed = nn.utils.rnn.pack_padded_sequence(values, LENGTHS, batch_first=True, enforce_sorted=False)
-    expected, _ = nn.utils.rnn.pad_packed_sequence(torch_lstm(layer, 5, 3, layers)(packed)[0], batch_first=True)
+    expected, _ = nn.utils.rnn.pad_packed_sequence(torch_rnn(layer, cell, 5, 3, layers)(packed)[0], batch_first=True)
     torch.testing.assert_close(layer(values, LENGTHS)[MASK], expected[MASK])
 
 
-def test_the_bilstm_without_lengths_reads_padding_like_signal() -> None:
-    layer = MaskedBiLSTM(5, 3)
+@every_cell
+def test_the_birnn_without_lengths_reads_padding_like_signal(cell: Cell) -> None:
+    layer = MaskedBiRNN(5, 3, cell=cell)
     values = draw(4, 9, 5)
-    torch.testing.assert_close(layer(values, None), torch_lstm(layer, 5, 3, 1)(values)[0])
+    torch.testing.assert_close(layer(values, None), torch_rnn(layer, cell, 5, 3, 1)(values)[0])
 
 
-def test_padding_does_not_reach_the_bilstm() -> None:
-    layer = MaskedBiLSTM(5, 3, layers=2)
+@every_cell
+def test_padding_does_not_reach_the_birnn(cell: Cell) -> None:
+    layer = MaskedBiRNN(5, 3, layers=2, cell=cell)
     values = draw(4, 9, 5)
     noisy = torch.where(MASK[..., None], values, 100 * draw(4, 9, 5, seed=1))
     torch.testing.assert_close(layer(noisy, LENGTHS)[MASK], layer(values, LENGTHS)[MASK])
 
 
-def test_the_bilstm_drops_out_between_layers_in_training_only() -> None:
-    layer = MaskedBiLSTM(5, 3, layers=2, dropout=0.5)
+def test_the_birnn_drops_out_between_layers_in_training_only() -> None:
+    layer = MaskedBiRNN(5, 3, layers=2, dropout=0.5)
     values = draw(4, 9, 5)
     assert not torch.equal(layer(values, LENGTHS), layer(values, LENGTHS))
     layer.eval()
@@ -181,6 +188,51 @@ def test_padding_does_not_reach_masked_batch_norm(training: bool) -> None:
     values = draw(4, 9, 3)
     noisy = torch.where(MASK[..., None], values, torch.full_like(values, 1e4))
     torch.testing.assert_close(layer(noisy, MASK), layer(values, MASK))
+
+
+def test_masked_batch_norm_of_a_grid_is_torch_batch_norm_of_its_valid_frames() -> None:
+    layer = MaskedBatchNorm(3)
+    values = draw(4, 9, 5, 3)
+    expected = nn.BatchNorm2d(3)(values[MASK].permute(0, 2, 1)[..., None]).squeeze(-1).permute(0, 2, 1)
+    output = layer(values, MASK)
+    torch.testing.assert_close(output[MASK], expected)
+    assert (output[~MASK] == 0).all()
+
+
+# Convolution over frames and bands.
+
+
+@pytest.mark.parametrize("kernel", [(3, 3), (2, 5), (4, 1)])
+@pytest.mark.parametrize("pool", [True, False])
+def test_a_clip_is_convolved_in_a_batch_as_alone(kernel: tuple[int, int], pool: bool) -> None:
+    layer = MaskedConv2d(2, 3, kernel, pool).eval()
+    values = draw(4, 2, 9, 6) * MASK[:, None, :, None]
+    together, counts = layer(values, LENGTHS)
+    assert together.shape == ((4, 3, 4, 3) if pool else (4, 3, 9, 6))
+    assert counts.tolist() == (LENGTHS // 2 if pool else LENGTHS).tolist()
+    for row, length in enumerate(LENGTHS.tolist()):
+        count = int(counts[row])
+        assert (together[row, :, count:] == 0).all()
+        if count:
+            alone, _ = layer(values[row : row + 1, :, :length], LENGTHS[row : row + 1])
+            torch.testing.assert_close(together[row, :, :count], alone[0])
+
+
+def test_masked_convolution_is_convolution_batch_norm_relu_and_pooling() -> None:
+    layer = MaskedConv2d(2, 3, (3, 5), pool=True)
+    values = draw(2, 2, 8, 6)
+    convolved = nn.functional.conv2d(values, layer.convolution.weight, padding=(1, 2))
+    expected = nn.functional.max_pool2d(nn.BatchNorm2d(3)(convolved).relu(), 2)
+    torch.testing.assert_close(layer(values, torch.tensor([8, 8]))[0], expected)
+
+
+def test_an_even_kernel_sees_one_more_after_than_before() -> None:
+    layer = MaskedConv2d(1, 1, (2, 4)).eval()
+    with torch.no_grad():
+        layer.convolution.weight.fill_(1.0)
+    values = torch.arange(30.0).view(1, 1, 5, 6)
+    seen = layer(values, torch.tensor([5]))[0][0, 0, 2, 2] * (1 + layer.norm.norm.eps) ** 0.5
+    torch.testing.assert_close(seen, values[0, 0, 2:4, 1:5].sum())
 
 
 # Standardisation.

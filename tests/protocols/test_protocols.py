@@ -3,7 +3,7 @@ from __future__ import annotations
 import random
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 
 import pytest
@@ -11,7 +11,19 @@ import pytest
 from ser_zoo.corpora import CORPORA, Utterance
 from ser_zoo.corpora.demo import SPEAKERS
 from ser_zoo.errors import LeakError, ProtocolError, UnknownNameError
-from ser_zoo.protocols import PROTOCOLS, Protocol, Split, check_split, find_protocol, protocols_of
+from ser_zoo.protocols import (
+    PROTOCOLS,
+    Protocol,
+    RandomRows,
+    RandomTest,
+    Rotation,
+    Row,
+    Split,
+    check_split,
+    find_protocol,
+    protocols_of,
+)
+from ser_zoo.protocols.base import draw
 from tests.releases import EMO_DB_COUNTS, RAVDESS_ACTORS
 
 SPEAKERS_OF = {
@@ -26,9 +38,21 @@ HASHES = {
     ("demo", "pairs4", 1): "f6228473741b",
     ("ravdess", "actors6", 1): "cb6e4bd19173",
     ("ravdess", "luna5", 1): "6e870689a77d",
+    ("emo_db", "as_cnn_attn", 1): "00185b4ff3c4",
+    ("emo_db", "as_cross_attn", 1): "1d7a408b2d79",
+    ("emo_db", "as_co_attn", 1): "6903f1b086ea",
+    ("ravdess", "as_cross_attn", 1): "8d2a0bfdae5a",
+    ("ravdess", "as_co_attn", 1): "ade956763286",
 }
 
-every_protocol = pytest.mark.parametrize("protocol", PROTOCOLS, ids=lambda protocol: f"{protocol.corpus}-{protocol.name}")
+
+def over(protocols: Iterable[Protocol]) -> pytest.MarkDecorator:
+    return pytest.mark.parametrize("protocol", protocols, ids=lambda protocol: f"{protocol.corpus}-{protocol.name}")
+
+
+every_protocol = over(PROTOCOLS)
+every_honest_protocol = over([protocol for protocol in PROTOCOLS if protocol.world == "honest"])
+every_leaky_protocol = over([protocol for protocol in PROTOCOLS if protocol.world == "as_published"])
 
 
 def utterance(key: str, speaker: str, session: str | None = None) -> Utterance:
@@ -47,13 +71,35 @@ def speakers(side: list[Utterance]) -> set[str]:
     return {row.speaker for row in side}
 
 
-THREE = Protocol(name="three", corpus="toy", version=1, groups=(("a", "b"), ("c",), ("d",)), source="a test")
+THREE = Rotation(name="three", corpus="toy", version=1, groups=(("a", "b"), ("c",), ("d",)), source="a test")
+TENTH = RandomTest(
+    name="tenth",
+    corpus="toy",
+    version=1,
+    groups=THREE.groups,
+    share=0.1,
+    seed=42,
+    source="a test",
+    world="as_published",
+    declared_leaks=("speaker",),
+)
+ROWS = RandomRows(
+    name="rows",
+    corpus="toy",
+    version=1,
+    variants=((), ("noise",), ("pitch", "noise")),
+    share=0.2,
+    seed=42,
+    source="a test",
+    world="as_published",
+    declared_leaks=("speaker", "recording", "validation is test"),
+)
 
 
-# What every protocol keeps.
+# What every honest protocol keeps.
 
 
-@every_protocol
+@every_honest_protocol
 def test_every_speaker_is_tested_in_exactly_one_fold(protocol: Protocol) -> None:
     everyone = SPEAKERS_OF[protocol.corpus]
     rows = utterances(everyone)
@@ -61,7 +107,7 @@ def test_every_speaker_is_tested_in_exactly_one_fold(protocol: Protocol) -> None
     assert tested == dict.fromkeys(everyone, 1)
 
 
-@every_protocol
+@every_honest_protocol
 def test_every_speaker_validates_in_exactly_one_fold(protocol: Protocol) -> None:
     everyone = SPEAKERS_OF[protocol.corpus]
     rows = utterances(everyone)
@@ -71,7 +117,7 @@ def test_every_speaker_validates_in_exactly_one_fold(protocol: Protocol) -> None
     assert validated == dict.fromkeys(everyone, 1)
 
 
-@every_protocol
+@every_honest_protocol
 def test_sides_share_no_speaker_and_lose_no_utterance(protocol: Protocol) -> None:
     rows = utterances(SPEAKERS_OF[protocol.corpus])
     for fold in range(1, protocol.folds + 1):
@@ -80,6 +126,9 @@ def test_sides_share_no_speaker_and_lose_no_utterance(protocol: Protocol) -> Non
         assert not speakers(split.train) & speakers(split.test)
         assert not speakers(split.validation) & speakers(split.test)
         assert sorted(key for side in ids(split) for key in side) == sorted(row.id for row in rows)
+
+
+# What every protocol keeps.
 
 
 @every_protocol
@@ -96,7 +145,7 @@ def test_a_split_does_not_depend_on_the_order_of_utterances(protocol: Protocol, 
 @every_protocol
 def test_a_split_is_the_same_each_time(protocol: Protocol) -> None:
     rows = utterances(SPEAKERS_OF[protocol.corpus])
-    assert protocol.split(2, rows) == protocol.split(2, rows)
+    assert protocol.split(protocol.folds, rows) == protocol.split(protocol.folds, rows)
 
 
 @every_protocol
@@ -203,6 +252,19 @@ def test_the_hash_changes_with_the_rule(change: dict[str, object]) -> None:
     assert replace(THREE, **change).hash != THREE.hash  # type: ignore[arg-type]
 
 
+@pytest.mark.parametrize("change", [{"share": 0.2}, {"seed": 1}, {"groups": (("a",), ("b",))}])
+def test_the_hash_of_a_random_test_changes_with_its_draw(change: dict[str, object]) -> None:
+    assert replace(TENTH, **change).hash != TENTH.hash  # type: ignore[arg-type]
+
+
+def test_the_hash_tells_kinds_of_equal_fields_apart() -> None:
+    class Other(RandomRows):
+        kind = "other"
+
+    same = {field.name: getattr(ROWS, field.name) for field in fields(ROWS)}
+    assert Other(**same).hash != ROWS.hash
+
+
 def test_the_hash_does_not_change_with_the_prose() -> None:
     assert replace(THREE, source="said better").hash == THREE.hash
 
@@ -271,3 +333,130 @@ def test_leaks_that_are_declared_pass_and_others_do_not() -> None:
 def test_an_honest_protocol_cannot_declare_leaks() -> None:
     with pytest.raises(ValueError, match="three: an honest protocol declares no leaks"):
         replace(THREE, declared_leaks=("speaker",))
+
+
+# The world of what was published.
+
+
+@every_leaky_protocol
+def test_it_has_every_leak_that_it_declares_and_no_other(protocol: Protocol) -> None:
+    split = protocol.split(1, utterances(SPEAKERS_OF[protocol.corpus], takes=8))
+    check_split(split, protocol, content(split))
+    for leak in protocol.declared_leaks:
+        without = tuple(item for item in protocol.declared_leaks if item != leak)
+        if isinstance(protocol, RandomRows) and leak == "validation is test":
+            continue  # a kind that has no validation side otherwise
+        with pytest.raises(LeakError):
+            check_split(split, replace(protocol, declared_leaks=without), content(split))
+
+
+@every_leaky_protocol
+def test_nothing_is_lost_or_doubled_between_train_and_test(protocol: Protocol) -> None:
+    rows = utterances(SPEAKERS_OF[protocol.corpus], takes=8)
+    variants = len(protocol.variants) if isinstance(protocol, RandomRows) else 1
+    for fold in range(1, protocol.folds + 1):
+        split = protocol.split(fold, rows)
+        sides = [split.train, split.test] if protocol.validates_on_test else list(split)
+        placed = [row.id for side in sides for row in side]
+        assert len(set(placed)) == len(placed) == variants * len(rows)
+
+
+def test_a_rotation_validates_on_test_where_that_is_declared() -> None:
+    leaky = replace(THREE, world="as_published", declared_leaks=("validation is test",))
+    split = leaky.split(1, utterances("abcd", takes=1))
+    assert [speakers(side) for side in split] == [{"c", "d"}, {"a", "b"}, {"a", "b"}]
+    check_split(split, leaky, content(split))
+
+
+def test_validation_as_test_lets_no_speaker_from_training_into_the_test() -> None:
+    leaky = replace(THREE, world="as_published", declared_leaks=("validation is test",))
+    shared = [utterance("2", "a")]
+    split = Split([utterance("1", "a")], shared, shared)
+    with pytest.raises(LeakError, match="the same speaker is in train and in test"):
+        check_split(split, leaky, content(split))
+
+
+def test_validation_as_test_is_a_leak_where_it_is_not_declared() -> None:
+    shared = [utterance("2", "b")]
+    split = Split([utterance("1", "a")], shared, shared)
+    with pytest.raises(LeakError, match="the same speaker is in validation and in test"):
+        check_split(split, THREE, content(split))
+
+
+def test_a_random_test_is_the_same_in_every_fold_and_the_rest_rotates() -> None:
+    rows = utterances("abcd", takes=25)
+    splits = [TENTH.split(fold, rows) for fold in (1, 2, 3)]
+    assert len(splits[0].test) == 10
+    assert splits[0].test == splits[1].test == splits[2].test
+    assert [speakers(split.validation) for split in splits] == [{"a", "b"}, {"c"}, {"d"}]
+    assert not any(speakers(split.train) & speakers(split.validation) for split in splits)
+    assert splits[0].test_rows_with_utterance_in_training == 0
+
+
+@pytest.mark.parametrize(("number", "share"), [(339 * 4, 0.2), (535 * 4, 0.2), (339, 0.1), (1440, 0.1), (7, 0.5)])
+@pytest.mark.parametrize("seed", [0, 42])
+def test_the_draw_is_that_of_scikit_learn(number: int, share: float, seed: int) -> None:
+    model_selection = pytest.importorskip("sklearn.model_selection")
+    ids = [str(index) for index in range(number)]
+    train, test = model_selection.train_test_split(ids, test_size=share, random_state=seed)
+    assert draw(ids, share, seed) == set(test)
+    assert set(ids) - draw(ids, share, seed) == set(train)
+
+
+def test_rows_are_split_after_they_are_made() -> None:
+    model_selection = pytest.importorskip("sklearn.model_selection")
+    rows = utterances("abcd", takes=5)
+    # As a notebook would: the rows of a file one after the other, the files by name.
+    written = [key for row in rows for key in (row.id, f"{row.id}+noise", f"{row.id}+pitch+noise")]
+    train, test = model_selection.train_test_split(written, test_size=0.2, random_state=42)
+    split = ROWS.split(1, rows)
+    assert [sorted(side) for side in ids(split)] == [sorted(train), sorted(test), sorted(test)]
+    assert ids(split)[0] == [key for key in written if key in set(train)]
+
+
+def test_a_row_keeps_what_its_utterance_is() -> None:
+    original = replace(utterance("x", "a", "s1"), text="t", start=1.0, end=2.0)
+    split = ROWS.split(1, [original, *utterances("bcd")])
+    found = {row.id: row for side in split for row in side if row.id.startswith("x")}
+    assert found["x"] is original
+    made = found["x+pitch+noise"]
+    assert isinstance(made, Row)
+    assert (made.utterance, made.variant) == ("x", ("pitch", "noise"))
+    assert (made.path, made.start, made.end, made.speaker, made.label) == (original.path, 1.0, 2.0, "a", "anger")
+    assert (made.session, made.text) == ("s1", "t")
+
+
+def test_the_share_of_test_rows_whose_utterance_is_in_training_is_counted() -> None:
+    a, b, c = (utterance(key, key) for key in "abc")
+    assert Split([a], [b], [replace(a, id="a+noise"), c]).test_rows_with_utterance_in_training == 0.5
+    assert Split([a], [b], [c]).test_rows_with_utterance_in_training == 0
+    assert THREE.split(1, utterances("abcd")).test_rows_with_utterance_in_training == 0
+
+
+def test_nearly_every_test_row_of_four_has_its_utterance_in_training() -> None:
+    rows = utterances(SPEAKERS_OF["emo_db"], takes=34)  # 340, as many as our four classes have
+    assert find_protocol("emo_db", "as_cnn_attn").split(1, rows).test_rows_with_utterance_in_training > 0.98
+
+
+def test_identical_audio_of_two_utterances_is_still_found_between_rows() -> None:
+    split = ROWS.split(1, utterances("abcd", takes=5))
+    known = content(split)
+    one = split.train[0]
+    other = next(row for row in split.test if row.path != one.path)
+    with pytest.raises(LeakError, match="the same audio is in train and in test"):
+        check_split(split, ROWS, known | {one.id: "x", other.id: "x"})
+
+
+def test_random_rows_must_declare_that_they_validate_on_test() -> None:
+    with pytest.raises(ValueError, match="rows: random rows have no validation side"):
+        replace(ROWS, declared_leaks=("speaker", "recording"))
+
+
+def test_too_few_rows_for_two_sides_are_refused() -> None:
+    with pytest.raises(ProtocolError, match="Fold 1 of protocol rows has no train utterances: too few utterances are in"):
+        replace(ROWS, variants=((),)).split(1, utterances("a", takes=1))
+
+
+def test_a_random_test_that_leaves_a_group_nothing_is_refused() -> None:
+    with pytest.raises(ProtocolError, match=r"Fold 2 of protocol tenth has no validation utterances: speaker c is not in"):
+        TENTH.split(2, utterances("abd"))
