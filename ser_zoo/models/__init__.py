@@ -45,6 +45,24 @@ MODELS: dict[str, ModelEntry] = {
         source="Deeb, Savchenko & Makarov 2025, IEEE Access 13:54454",
         parameters=17_375_492,
     ),
+    "probe": ModelEntry(
+        target="ser_zoo.models.probe:Probe",
+        summary="learned layer weights, mean pooling and a linear classifier",
+        source="Yang et al., SUPERB, Interspeech 2021",
+        parameters=197_905,
+    ),
+    "ecapa": ModelEntry(
+        target="ser_zoo.models.ecapa:Ecapa",
+        summary="SpeechBrain's ECAPA-TDNN on log-mel filter banks",
+        source="Desplanques, Thienpondt & Demuynck 2020, arXiv 2005.07143",
+        parameters=5_506_016,
+    ),
+    "egemaps": ModelEntry(
+        target="ser_zoo.models.egemaps:Egemaps",
+        summary="linear classifier of openSMILE's eGeMAPS functionals",
+        source="Eyben et al. 2016, IEEE TAC 7(2):190",
+        parameters=356,
+    ),
 }
 
 

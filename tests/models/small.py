@@ -26,8 +26,17 @@ SMALL: dict[str, dict[str, Any]] = {
         "inner": 16,
         "heads": 2,
     },
+    "probe": {"projection": 16},
+    "ecapa": {
+        "channels": 16,
+        "res2net_scale": 4,
+        "se_channels": 8,
+        "attention_channels": 8,
+        "embedding": 8,
+    },
+    "egemaps": {},
 }
-NEEDS_ENCODER = {"cross_attn"}
+NEEDS_ENCODER = {"cross_attn", "probe"}
 
 
 def small_model(name: str, folder: Path, classes: int = 3, family: str = "wav2vec2-stable", **changes: Any) -> SERModule:
