@@ -39,11 +39,23 @@ MODELS: dict[str, ModelEntry] = {
         source="Lee & Nadeem 2025, arXiv 2507.03251",
         parameters=537_826,
     ),
+    "co_attn": ModelEntry(
+        target="ser_zoo.models.co_attn:CoAttn",
+        summary="spectrogram and MFCC weigh the frames of a pre-trained encoder",
+        source="Zou et al., ICASSP 2022, arXiv 2203.15326",
+        parameters=5_478_084,
+    ),
     "cross_attn": ModelEntry(
         target="ser_zoo.models.cross_attn:CrossAttn",
         summary="acoustic frames attend to the frames of a pre-trained encoder",
         source="Deeb, Savchenko & Makarov 2025, IEEE Access 13:54454",
         parameters=17_375_492,
+    ),
+    "cta_rnn": ModelEntry(
+        target="ser_zoo.models.cta_rnn:CTARNN",
+        summary="RNN with channel and temporal attention on layers of an ASR encoder",
+        source="after the abstract of Chen & Zhang, Interspeech 2022",
+        parameters=695_476,
     ),
     "probe": ModelEntry(
         target="ser_zoo.models.probe:Probe",

@@ -16,6 +16,7 @@ from tests.tiny import tiny_encoder
 
 SMALL: dict[str, dict[str, Any]] = {
     "cnn_attn": {"channels": 16, "dense": 8, "reduction": 4},
+    "co_attn": {"layers": (1, 3), "channels": 4, "lstm_hidden": 8, "lstm_layers": 1, "width": 16},
     "cross_attn": {
         "layers": (1, 3),
         "lstm_hidden": 8,
@@ -26,6 +27,7 @@ SMALL: dict[str, dict[str, Any]] = {
         "inner": 16,
         "heads": 2,
     },
+    "cta_rnn": {"layers": (1, 3), "width": 8, "reduction": 4, "hidden": 8, "dense": 8},
     "probe": {"projection": 16},
     "ecapa": {
         "channels": 16,
@@ -36,7 +38,7 @@ SMALL: dict[str, dict[str, Any]] = {
     },
     "egemaps": {},
 }
-NEEDS_ENCODER = {"cross_attn", "probe"}
+NEEDS_ENCODER = {"co_attn", "cross_attn", "cta_rnn", "probe"}
 
 
 def small_model(name: str, folder: Path, classes: int = 3, family: str = "wav2vec2-stable", **changes: Any) -> SERModule:

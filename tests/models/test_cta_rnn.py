@@ -1,0 +1,133 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from ser_zoo.encoders import EncoderOutput
+from ser_zoo.errors import SERZooError
+from ser_zoo.models import create_model
+from ser_zoo.models.base import Optim
+from ser_zoo.models.layers import average_frames
+from tests.models.small import batch_of, small_model
+from tests.tiny import tiny_encoder
+
+
+def linear(layer: nn.Module, values: Tensor) -> Tensor:
+    return F.linear(values, layer.weight, layer.bias)
+
+
+def reference(network: nn.Module, states: Tensor) -> Tensor:
+    """Logits of one clip with (L, T, D) states, written out as the model card has it."""
+    projections = network.fusion.projections
+    if network.fusion.fusion == "concatenate":
+        frames = torch.cat([linear(p, F.layer_norm(w, w.shape[-1:])) for p, w in zip(projections, states, strict=True)], dim=-1)
+    else:
+        normalised = torch.stack([F.layer_norm(w, w.shape[-1:]) for w in states])
+        weights = {
+            "last": lambda: torch.tensor([0.0] * (len(states) - 1) + [1.0]),
+            "mean": lambda: torch.full((len(states),), 1 / len(states)),
+            "learned": lambda: network.fusion.mix.weights.softmax(0),
+        }[network.fusion.fusion]()
+        frames = linear(projections[0], torch.einsum("l,ltd->td", weights, normalised))
+    if network.channel is not None:
+        first, second = network.channel.shared[0], network.channel.shared[2]
+        squeezed = [linear(second, linear(first, value).relu()) for value in (frames.mean(0), frames.amax(0))]
+        frames = frames * (squeezed[0] + squeezed[1]).sigmoid()
+    ahead = network.rnn.ahead[0](frames[None])[0][0]
+    back = network.rnn.back[0](frames.flip(0)[None])[0][0].flip(0)
+    hidden = torch.cat([ahead, back], dim=-1)
+    if network.temporal is None:
+        pooled = hidden.mean(0)
+    else:
+        score = linear(network.temporal.score[0], hidden).tanh() @ network.temporal.score[2].weight[0]
+        pooled = score.softmax(0) @ hidden
+    return linear(network.classifier, linear(network.dense, pooled).relu())
+
+
+@pytest.mark.parametrize("fusion", ["concatenate", "last", "mean", "learned"])
+@pytest.mark.parametrize("attention", [(True, True), (True, False), (False, True), (False, False)])
+def test_logits_are_those_of_the_equations(fusion: str, attention: tuple[bool, bool], tmp_path: Path) -> None:
+    channel, temporal = attention
+    model = small_model("cta_rnn", tmp_path, fusion=fusion, channel_attention=channel, temporal_attention=temporal).eval()
+    if fusion == "learned":
+        nn.init.normal_(model.network.fusion.mix.weights)
+    batch = batch_of(model, [0.5, 1.2])
+    with torch.no_grad():
+        states, lengths = model.encode(batch)
+        logits = model(batch)
+        for row, length in enumerate(lengths.tolist()):
+            torch.testing.assert_close(logits[row], reference(model.network, states[row, :, :length]), atol=1e-5, rtol=1e-4)
+
+
+@pytest.mark.parametrize("fusion", ["last", "mean", "learned"])
+def test_what_follows_has_the_same_size_with_every_fusion(fusion: str, tmp_path: Path) -> None:
+    def rest(kind: str) -> int:
+        network = small_model("cta_rnn", tmp_path, fusion=kind).network
+        return sum(p.numel() for key, p in network.named_parameters() if not key.startswith(("encoder.", "fusion.")))
+
+    assert rest(fusion) == rest("concatenate")
+
+
+def test_without_attention_there_are_no_weights_for_it(tmp_path: Path) -> None:
+    model = small_model("cta_rnn", tmp_path, channel_attention=False, temporal_attention=False)
+    assert not [key for key, _ in model.named_parameters() if "channel" in key or "temporal" in key]
+
+
+def test_defaults_are_those_of_the_model_card(tmp_path: Path) -> None:
+    encoder = tiny_encoder(tmp_path / "e", "whisper", encoder_layers=6)
+    model = create_model("cta_rnn", ["a", "b", "c", "d"], encoder=str(encoder))
+    network = model.network
+    assert network.encoder.layers == (2, 4, 6)
+    assert network.encoder.frozen
+    assert [layer.out_features for layer in network.fusion.projections] == [128, 128, 128]
+    assert [layer.out_features for layer in (network.channel.shared[0], network.channel.shared[2])] == [48, 384]
+    assert [(rnn.input_size, rnn.hidden_size) for rnn in (*network.rnn.ahead, *network.rnn.back)] == [(384, 128)] * 2
+    assert (network.dense.in_features, network.dense.out_features) == (256, 128)
+    assert model.optim == Optim(lr=1e-3, optimizer="adam", weight_decay=1e-4)
+
+
+@pytest.mark.parametrize("stride", [2, 3, 50])
+def test_neighbouring_frames_are_averaged_within_each_clip(stride: int) -> None:
+    lengths = torch.tensor([7, 1, 4])
+    states = torch.randn(3, 2, 7, 5) + 100 * (torch.arange(7) >= lengths[:, None])[:, None, :, None]
+    averaged, counts = average_frames(states, lengths, stride)
+    for row, length in enumerate(lengths.tolist()):
+        parts = [part.mean(1) for part in states[row, :, :length].split(stride, dim=1)]
+        assert counts[row] == len(parts)
+        torch.testing.assert_close(averaged[row, :, : len(parts)], torch.stack(parts, dim=1))
+
+
+def test_with_a_stride_a_clip_has_the_same_logits_alone_and_padded(tmp_path: Path) -> None:
+    model = small_model("cta_rnn", tmp_path, stride=4).eval()
+    with torch.no_grad():
+        together, alone = model(batch_of(model, [0.5, 1.2])), model(batch_of(model, [0.5]))
+    torch.testing.assert_close(together[:1], alone, atol=1e-4, rtol=0)
+
+
+def test_clip_dropout_drops_a_channel_in_all_frames(tmp_path: Path) -> None:
+    fusion = small_model("cta_rnn", tmp_path, clip_dropout=0.5).network.fusion.train()
+    kept: list[Tensor] = []
+    fusion.projections[0].register_forward_pre_hook(lambda module, given: kept.append(given[0] != 0))
+    fusion(torch.randn(2, 2, 6, 32), torch.tensor([6, 6]))
+    assert torch.equal(kept[0].any(1), kept[0].all(1))
+    assert not kept[0].all()
+    assert not torch.equal(kept[0][0], kept[0][1])
+
+
+def test_given_states_are_used_instead_of_the_encoder(tmp_path: Path) -> None:
+    model = small_model("cta_rnn", tmp_path).eval()
+    batch = batch_of(model, [0.5])
+    with torch.no_grad():
+        states, lengths = model.encode(batch)
+        other = model.network(batch.waveforms, batch.lengths, EncoderOutput(states.flip(2), lengths))
+    assert not torch.allclose(other, model(batch))
+
+
+@pytest.mark.parametrize("name", ["stride", "reduction"])
+def test_sizes_below_one_are_refused(name: str, tmp_path: Path) -> None:
+    with pytest.raises(SERZooError, match=f"cta_rnn: {name} is 0; expected 1 or more"):
+        small_model("cta_rnn", tmp_path, **{name: 0})
