@@ -33,6 +33,12 @@ class ModelEntry:
 
 
 MODELS: dict[str, ModelEntry] = {
+    "area_attn": ModelEntry(
+        target="ser_zoo.models.area_attn:AreaAttn",
+        summary="CNN on log-mel with multiscale area attention",
+        source="Xu et al., ICASSP 2021, arXiv 2102.01813",
+        parameters=108_100,
+    ),
     "cnn_attn": ModelEntry(
         target="ser_zoo.models.cnn_attn:CNNAttn",
         summary="1D CNN on MFCC with channel and spatial attention",
@@ -63,6 +69,12 @@ MODELS: dict[str, ModelEntry] = {
         source="Yang et al., SUPERB, Interspeech 2021",
         parameters=197_905,
     ),
+    "eca_cnn": ModelEntry(
+        target="ser_zoo.models.eca_cnn:EcaCNN",
+        summary="six-layer CNN on log-mel with efficient channel attention",
+        source="Kim & Kwon 2025, Scientific Reports 15, arXiv 2409.04007",
+        parameters=287_406,
+    ),
     "ecapa": ModelEntry(
         target="ser_zoo.models.ecapa:Ecapa",
         summary="SpeechBrain's ECAPA-TDNN on log-mel filter banks",
@@ -74,6 +86,12 @@ MODELS: dict[str, ModelEntry] = {
         summary="linear classifier of openSMILE's eGeMAPS functionals",
         source="Eyben et al. 2016, IEEE TAC 7(2):190",
         parameters=356,
+    ),
+    "hump_cat": ModelEntry(
+        target="ser_zoo.models.hump_cat:HumpCat",
+        summary="encoder states, MFCC and prosody in two stages of cross-attention",
+        source="after the abstract of Zhao et al. 2025, arXiv 2501.10408",
+        parameters=3_273_220,
     ),
 }
 

@@ -15,6 +15,7 @@ from ser_zoo.models.base import SERModule
 from tests.tiny import tiny_encoder
 
 SMALL: dict[str, dict[str, Any]] = {
+    "area_attn": {"mels": 16, "parallel": 4, "channels": (4, 8)},
     "cnn_attn": {"channels": 16, "dense": 8, "reduction": 4},
     "co_attn": {"layers": (1, 3), "channels": 4, "lstm_hidden": 8, "lstm_layers": 1, "width": 16},
     "cross_attn": {
@@ -29,6 +30,7 @@ SMALL: dict[str, dict[str, Any]] = {
     },
     "cta_rnn": {"layers": (1, 3), "width": 8, "reduction": 4, "hidden": 8, "dense": 8},
     "probe": {"projection": 16},
+    "eca_cnn": {"mels": 16, "channels": (4, 4, 8, 8, 8, 8)},
     "ecapa": {
         "channels": 16,
         "res2net_scale": 4,
@@ -37,8 +39,17 @@ SMALL: dict[str, dict[str, Any]] = {
         "embedding": 8,
     },
     "egemaps": {},
+    "hump_cat": {
+        "layers": (1, 3),
+        "lstm_hidden": 8,
+        "lstm_layers": 1,
+        "width": 16,
+        "blocks": 1,
+        "heads": 2,
+        "feedforward": 16,
+    },
 }
-NEEDS_ENCODER = {"co_attn", "cross_attn", "cta_rnn", "probe"}
+NEEDS_ENCODER = {"co_attn", "cross_attn", "cta_rnn", "probe", "hump_cat"}
 
 
 def small_model(name: str, folder: Path, classes: int = 3, family: str = "wav2vec2-stable", **changes: Any) -> SERModule:
