@@ -1,7 +1,7 @@
 """All honest folds of the architectures on EMO-DB and RAVDESS: runs them, keeps their rows, renders the table.
 
-    python benchmarks/spine.py run --encoder FOLDER_OF_WHISPER_BASE [--only emo_db/cross_attn] [--runs DIR]
-    python benchmarks/spine.py render
+    python benchmarks/grid.py run --encoder FOLDER_OF_WHISPER_BASE [--only emo_db/cross_attn] [--runs DIR]
+    python benchmarks/grid.py render
 
 ``run`` calls ``ser-zoo fit --config recipes/CORPUS/MODEL.yaml --folds all`` for each pair, with the corpora under
 ``$SER_ZOO_DATA``, and copies result rows and predictions to ``benchmarks/results``; a pair that is there already is not
@@ -14,14 +14,18 @@ import argparse
 import shutil
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
+
+import yaml
 
 from ser_zoo.cache import atomic_path
 from ser_zoo.evaluation import pool, read_result
 
 HERE = Path(__file__).resolve().parent
 RESULTS = HERE / "results"
-PAIRS = ("emo_db/cross_attn", "ravdess/cross_attn", "emo_db/cnn_attn", "ravdess/cnn_attn")
+RECIPES = HERE.parent / "recipes"
+PAIRS = tuple(f"{path.parent.name}/{path.stem}" for path in sorted(RECIPES.glob("*/*.yaml")) if path.parent.name != "demo")
 KEPT = ("result.json", "predictions.csv")
 
 
@@ -31,7 +35,7 @@ def main() -> None:
     parser.add_argument("action", choices=("run", "render"))
     parser.add_argument("--encoder", help="hub name or folder of whisper-base's encoder")
     parser.add_argument("--only", action="append", choices=PAIRS, help="run this pair only; may be repeated")
-    parser.add_argument("--runs", type=Path, default=Path("runs/spine"), help="where the runs themselves go")
+    parser.add_argument("--runs", type=Path, default=Path("runs/grid"), help="where the runs themselves go")
     options = parser.parse_args()
     if options.action == "run":
         if options.encoder is None:
@@ -42,16 +46,23 @@ def main() -> None:
 
 
 def run(pair: str, encoder: str, folder: Path) -> None:
-    """Train and test all folds of a pair, then keep its rows; an interrupted run goes on where it stopped."""
-    target = RESULTS / pair
+    """Train and test all folds of a pair, then keep its rows."""
+    recipe = RECIPES / f"{pair}.yaml"
+    needs_encoder = "encoder" in yaml.safe_load(recipe.read_text())["model"]
+    fit(recipe, ["--model.encoder", encoder] if needs_encoder else [], folder, RESULTS / pair)
+
+
+def fit(config: Path, arguments: Sequence[str], folder: Path, target: Path) -> None:
+    """Train and test all folds as a configuration says, then keep their rows in ``target``.
+
+    An interrupted run goes on where it stopped; one whose rows are kept already is not run again.
+    """
     if target.exists():
-        print(f"{pair}: rows are there already")
+        print(f"{target}: rows are there already")
         return
-    command = [str(Path(sys.executable).with_name("ser-zoo")), "fit", "--config", str(HERE.parent / "recipes" / f"{pair}.yaml")]
+    command = [str(Path(sys.executable).with_name("ser-zoo")), "fit", "--config", str(config), *arguments]
     command += ["--folds", "all", "--seed_everything", "1", "--run_dir", str(folder)]
     command += ["--ckpt_path", "last"] if folder.is_dir() else []
-    if pair.endswith("cross_attn"):
-        command += ["--model.encoder", encoder]
     subprocess.run(command, check=True)
     with atomic_path(target) as temporary:
         for fold in sorted(folder.glob("fold-*")):
@@ -65,9 +76,9 @@ def render() -> None:
     lines = [
         "# Result rows: honest folds, one seed",
         "",
-        "Written by `python benchmarks/spine.py render` from the rows below this folder; not edited by hand. Pooled: every",
-        "utterance counts once. ± is the standard deviation over the folds. EMO-DB: the 339 utterances of four of its seven",
-        "classes. Encoder of cross_attn: whisper-base, frozen. Minutes: training and test of all folds, other work running.",
+        "Written by `python benchmarks/grid.py render` from the rows below this folder; not edited by hand. Pooled: every",
+        "utterance counts once. ± is the standard deviation over the folds. EMO-DB: the 339 utterances of four of its",
+        "seven classes. Encoder, where there is one: whisper-base, frozen. Minutes: all folds, other work running.",
         "",
         "| corpus | model | protocol | folds | trained parameters | WA | UA | macro-F1 | UA over folds | minutes |",
         "|---|---|---|---|---|---|---|---|---|---|",
