@@ -87,7 +87,6 @@ class SpeechEncoder(nn.Module):
         width: D of the states.
         depth: number of blocks of the full checkpoint.
         frozen: nothing is trained.
-        mixes_lengths: clips of different lengths may share a batch whose states are kept.
         sample_rate: of the waveforms it expects, Hz.
     """
 
@@ -107,7 +106,6 @@ class SpeechEncoder(nn.Module):
         self.source = source
         self.feature_dtype = DTYPES[self.options.feature_dtype]
         self.network = _network(checkpoint, source, layers, self.options.pad_to_30s)
-        self.mixes_lengths = self.network.mixes_lengths
         self.layers, self.depth, self.width = self.network.layers, self.network.depth, self.network.width
         self.sample_rate = int(checkpoint.extractor.sampling_rate)
         self.finetune_from = finetune_from

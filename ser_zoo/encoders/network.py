@@ -22,8 +22,6 @@ class Network(nn.Module):
         depth: number of blocks of the full checkpoint.
         width: D of the states.
         description: JSON-able, what besides the weights decides the states.
-        mixes_lengths: clips of different lengths may share a batch whose states are kept: padding changes no more than the
-            last digits.
         blocks: those transformer blocks that the chosen states need, or all.
     """
 
@@ -31,7 +29,6 @@ class Network(nn.Module):
     depth: int
     width: int
     description: dict[str, object]
-    mixes_lengths: bool = True
     blocks: Sequence[nn.Module]
 
     def forward(self, waveforms: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:

@@ -50,8 +50,8 @@ class FeatureStore:
     audio under an old id is computed again, and so is everything when the encoder's fingerprint changes. Old
     shards stay until their folder is deleted.
 
-    Utterances are computed in batches of similar length, or of exactly the same where the encoder takes
-    statistics over time. Their company changes no more than the last digits (see `SpeechEncoder`).
+    Utterances are computed in batches of similar length. Their company changes no more than the last digits
+    (see `SpeechEncoder`).
 
     Single utterances in random order are read at several GB/s once they are in the page cache; the first
     reading in a process, which checks the checksum, takes two to three times as long.
@@ -171,12 +171,11 @@ class FeatureStore:
     def _batches(self, lengths: Mapping[str, int]) -> list[list[str]]:
         """Ids by length in samples, cut into batches whose clips may be computed together."""
         batches: list[list[str]] = []
-        most, share = BATCH_SECONDS * self.encoder.sample_rate, PADDING if self.encoder.mixes_lengths else 0.0
-        valid = 0
+        most, valid = BATCH_SECONDS * self.encoder.sample_rate, 0
         for id in sorted(lengths, key=lambda id: (lengths[id], id)):
             length = lengths[id]
             padded = (len(batches[-1]) + 1) * length if batches else 0
-            if 0 < padded <= most and padded - valid - length <= share * padded:
+            if 0 < padded <= most and padded - valid - length <= PADDING * padded:
                 batches[-1].append(id)
                 valid += length
             else:

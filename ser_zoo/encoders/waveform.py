@@ -20,6 +20,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from ser_zoo.encoders.attention import attend, use_in
 from ser_zoo.encoders.network import Network, first, valid
 
 if TYPE_CHECKING:
@@ -31,8 +32,7 @@ FAMILIES = ("wav2vec2", "hubert", "wavlm", "data2vec-audio", "unispeech", "unisp
 class WaveformNetwork(Network):
     """Front end, projection, positional convolution, blocks.
 
-    With group norm in the first convolution, its mean and variance are taken over each clip's valid frames,
-    which costs one more pass over that convolution's output, only when the clips of a batch differ in length.
+    With group norm in the first convolution, its mean and variance are taken over each clip's valid frames.
 
     Args:
         checkpoint: of one of the model types `FAMILIES`.
@@ -42,6 +42,7 @@ class WaveformNetwork(Network):
     def __init__(self, checkpoint: Checkpoint, layers: tuple[int, ...]) -> None:
         super().__init__()
         model, config = checkpoint.encoder, checkpoint.config
+        use_in(model)
         self.layers, self.depth, self.width = layers, config.num_hidden_layers, config.hidden_size
         kept = max(layers)
         self.convolutions: nn.ModuleList = model.feature_extractor.conv_layers
@@ -60,9 +61,6 @@ class WaveformNetwork(Network):
                 attention.torch_multi_head_self_attention = partial(biased_attention, attention)
         self.normalize = bool(checkpoint.extractor.do_normalize)
         self.strides = list(zip(config.conv_kernel, config.conv_stride, strict=True))
-        # Statistics over time round differently from length to length, and every later value depends on them.
-        norms = (getattr(layer, "layer_norm", None) for layer in self.convolutions)
-        self.mixes_lengths = not any(isinstance(norm, nn.GroupNorm) for norm in norms)
         self.description = {
             "family": config.model_type,
             "heads": config.num_attention_heads,
@@ -185,24 +183,21 @@ def biased_attention(attention: Any, hidden: Tensor, keep: Tensor | None, bias: 
     bias = bias.view(batch, attention.num_heads, size, size)
     if keep is not None:
         bias = bias.masked_fill(~keep[:, None, None], float("-inf"))
-    dropout = attention.dropout if attention.training else 0.0
-    mixed = functional.scaled_dot_product_attention(query, key, value, bias.to(query.dtype), dropout)
+    mixed = attend(query, key, value, bias.to(query.dtype), dropout=attention.dropout if attention.training else 0.0)
     return attention.out_proj(mixed.transpose(1, 2).reshape(batch, size, width)), None
 
 
 def masked_group_norm(hidden: Tensor, norm: nn.GroupNorm, lengths: Tensor) -> Tensor:
-    """``norm`` with one group per channel, in float32, its statistics over each row's valid frames only.
+    """``norm`` with its statistics over each row's valid frames only; zeros beyond.
 
     Args:
         hidden: (B, C, T).
-        norm: its weights; as many groups as channels.
+        norm: applied to each row by itself, unless all have the same length.
         lengths: (B,) int64 valid frames.
     """
-    hidden, keep = hidden.float(), valid(lengths, hidden.shape[2])[:, None]
-    if bool(keep.all()):
+    size, counts = hidden.shape[2], lengths.tolist()
+    if min(counts) == size:
         result: Tensor = norm(hidden)
         return result
-    count = lengths[:, None, None]
-    centred = hidden - (hidden * keep).sum(2, keepdim=True) / count
-    variance = (centred * keep).square().sum(2, keepdim=True) / count
-    return centred * torch.rsqrt(variance + norm.eps) * norm.weight[:, None] + norm.bias[:, None]
+    rows = zip(hidden.split(1), counts, strict=True)
+    return torch.cat([functional.pad(norm(row[:, :, :count]), (0, size - count)) for row, count in rows])

@@ -24,6 +24,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from ser_zoo.encoders.attention import use_in
 from ser_zoo.encoders.network import Network, valid
 
 if TYPE_CHECKING:
@@ -48,6 +49,7 @@ class WhisperNetwork(Network):
     def __init__(self, checkpoint: Checkpoint, layers: tuple[int, ...], pad_to_30s: bool) -> None:
         super().__init__()
         encoder, config, extractor = checkpoint.encoder, checkpoint.config, checkpoint.extractor
+        use_in(encoder)
         self.layers, self.depth, self.width = layers, config.encoder_layers, config.d_model
         kept = max(layers)
         self.conv1, self.conv2 = encoder.conv1, encoder.conv2

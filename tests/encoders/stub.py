@@ -17,7 +17,7 @@ from ser_zoo.encoders import EncoderOutput, FeatureStore, store
 class StubEncoder(nn.Module):
     """Frames of 400 samples are the states."""
 
-    frozen, layers, width, sample_rate, feature_dtype, mixes_lengths = True, (0,), 400, 16000, torch.float16, True
+    frozen, layers, width, sample_rate, feature_dtype = True, (0,), 400, 16000, torch.float16
 
     def __init__(self, seconds: float = 0.0) -> None:
         super().__init__()

@@ -17,7 +17,7 @@ from safetensors import safe_open
 from ser_zoo.encoders import EncoderOptions, FeatureStore, SpeechEncoder, store
 from ser_zoo.errors import EncoderError, SERZooWarning
 from tests.encoders.stub import StubEncoder, noise
-from tests.tiny import BLOCKS, FAMILIES, WIDTH
+from tests.tiny import BLOCKS, WIDTH
 
 Tiny = Callable[[str], str]
 ROOT = Path(__file__).parents[2]
@@ -122,17 +122,6 @@ def test_batches_hold_similar_lengths_and_are_bounded(tmp_path: Path) -> None:
     assert all(sum(batch) >= 0.95 * size for batch, size in zip(stub.batches, padded, strict=True))
     assert all(size <= 30 * 16000 or len(batch) == 1 for batch, size in zip(stub.batches, padded, strict=True))
     assert sorted(map(len, stub.batches)) == [1, 1, 1, 2, 11, 30]
-    stub.mixes_lengths, stub.batches = False, []
-    FeatureStore(stub, tmp_path / "b").fill(clips, progress=False)
-    assert all(len(set(batch)) == 1 for batch in stub.batches)
-    assert sorted(map(len, stub.batches)) == [1, 1, 1, 1, 1, 1, 10, 30]
-
-
-def test_encoders_with_statistics_over_time_do_not_mix_lengths(tiny: Tiny) -> None:
-    mixing = {family: SpeechEncoder(tiny(family)).mixes_lengths for family in FAMILIES}
-    assert {family for family, mixes in mixing.items() if not mixes} == {
-        "wav2vec2", "hubert", "hubert-batch-norm", "wavlm", "unispeech-sat",
-    }  # fmt: skip
 
 
 def test_several_utterances_are_padded_with_zeros_in_the_order_asked_for(encoder: SpeechEncoder, tmp_path: Path) -> None:

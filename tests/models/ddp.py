@@ -1,0 +1,43 @@
+"""Trains every architecture for an epoch over two processes; run by torchrun, one process each.
+
+python -m torch.distributed.run --nproc_per_node 2 -m tests.models.ddp EMO_DB_FOLDER WORK_FOLDER
+"""
+
+from __future__ import annotations
+
+import inspect
+import sys
+from pathlib import Path
+
+import lightning as L
+import torch
+import torch.distributed
+
+from ser_zoo.data import SERDataModule
+from ser_zoo.models import list_models, model_class
+from tests.models.small import small_model
+
+
+def main(corpus: str, folder: str) -> None:
+    """Print a line per architecture: its name, and whether both processes ended with the same trained parameters."""
+    for name in list_models():
+        rate = inspect.signature(model_class(name)).parameters["sample_rate"].default
+        data = SERDataModule("emo_db", corpus, batch_size=4, sample_rate=rate, seed=0)
+        model = small_model(name, Path(folder), classes=len(data.labels))
+        quiet = {"logger": False, "enable_progress_bar": False, "enable_checkpointing": False, "enable_model_summary": False}
+        trainer = L.Trainer(
+            max_epochs=1, limit_train_batches=2, limit_val_batches=1, accelerator="cpu", devices=2, strategy="ddp", **quiet
+        )
+        before = [parameter.detach().clone() for parameter in model.parameters() if parameter.requires_grad]
+        trainer.fit(model, datamodule=data)
+        after = [parameter.detach() for parameter in model.parameters() if parameter.requires_grad]
+        flat = torch.cat([parameter.flatten() for parameter in after])
+        parts = [torch.zeros_like(flat) for _ in range(2)]
+        torch.distributed.all_gather(parts, flat)
+        moved = any(not torch.equal(one, other) for one, other in zip(before, after, strict=True))
+        if trainer.is_global_zero:
+            print(f"{name} trained={moved} alike={torch.equal(*parts)} world={trainer.world_size}", flush=True)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
