@@ -14,6 +14,7 @@ from __future__ import annotations
 import functools
 import inspect
 import io
+import os
 import pickle
 import pydoc
 from collections.abc import Iterator
@@ -41,6 +42,14 @@ EXPECTED = (
 )
 
 
+def decline_quirks() -> None:
+    """Call it before SpeechBrain is imported, which else allows TF32 and changes other switches for the whole process.
+
+    SpeechBrain's own variable says which to leave alone; where it is set already, it stays.
+    """
+    os.environ.setdefault("SB_DISABLE_QUIRKS", "allow_tf32,disable_cudnn_benchmarking,disable_jit_profiling")
+
+
 class Recipe:
     """What a ``hyperparams.yaml`` says of the encoder: the module ``encoder`` of SpeechBrain's inference interfaces.
 
@@ -57,6 +66,7 @@ class Recipe:
     """
 
     def __init__(self, file: Path, source: str) -> None:
+        decline_quirks()
         try:
             from hyperpyyaml import resolve_references
             from ruamel.yaml import YAML

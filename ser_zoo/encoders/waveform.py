@@ -199,5 +199,5 @@ def masked_group_norm(hidden: Tensor, norm: nn.GroupNorm, lengths: Tensor) -> Te
     if min(counts) == size:
         result: Tensor = norm(hidden)
         return result
-    rows = zip(hidden.split(1), counts, strict=True)
+    rows = zip(torch.split(hidden, 1), counts, strict=True)
     return torch.cat([functional.pad(norm(row[:, :, :count]), (0, size - count)) for row, count in rows])

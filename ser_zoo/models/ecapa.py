@@ -41,7 +41,6 @@ Deviations and our choices
 from __future__ import annotations
 
 import importlib.util
-import os
 from collections.abc import Mapping, Sequence
 from typing import ClassVar
 
@@ -51,6 +50,7 @@ from torch.nn import functional as F
 from torch.nn.utils.rnn import pad_sequence
 
 from ser_zoo.data import Batch
+from ser_zoo.encoders.speechbrain import decline_quirks
 from ser_zoo.errors import SERZooError
 from ser_zoo.features import Frames, FrontEnd
 from ser_zoo.models.base import Optim, SERModule
@@ -71,7 +71,7 @@ def prepare_speechbrain() -> None:
             "ecapa is the network of the package speechbrain, which is not installed. Install it with "
             "pip install 'ser-zoo[speechbrain]'."
         )
-    os.environ.setdefault("SB_DISABLE_QUIRKS", "allow_tf32,disable_cudnn_benchmarking,disable_jit_profiling")
+    decline_quirks()
 
 
 class CentredFbank(nn.Module):
