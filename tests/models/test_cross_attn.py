@@ -28,6 +28,37 @@ def test_every_acoustic_input_and_pooling_is_independent_of_padding(acoustic: st
         torch.testing.assert_close(model(batch)[:1], alone, atol=1e-4, rtol=0)
 
 
+@pytest.mark.parametrize("stride", [1, 3])
+@pytest.mark.parametrize("residual", [True, False])
+def test_averaged_states_and_normalised_pooling_are_independent_of_padding(stride: int, residual: bool, tmp_path: Path) -> None:
+    options = {"state_stride": stride, "residual": residual, "batch_norm": True, "pooling": "mean"}
+    model = small_model("cross_attn", tmp_path, standardise_states=True, **options).eval()
+    with torch.no_grad():
+        alone = model(batch_of(model, [0.5]))
+        torch.testing.assert_close(model(batch_of(model, [0.5, 1.2]))[:1], alone, atol=1e-4, rtol=0)
+
+
+@pytest.mark.parametrize("residual", [True, False])
+def test_without_residual_acoustic_frames_only_choose(residual: bool, tmp_path: Path) -> None:
+    model = small_model("cross_attn", tmp_path, residual=residual, pooling="mean").eval()
+    torch.nn.init.zeros_(model.network.fusion.attention.query.weight)  # all states are chosen alike
+    torch.nn.init.zeros_(model.network.fusion.attention.query.bias)
+    batch = batch_of(model, [0.6])
+    (frames,) = model.network.front_end(batch.waveforms, batch.lengths)
+    with torch.no_grad():
+        encoded = model.network.encoder(batch.waveforms, batch.lengths)
+        one, other = (
+            model.network(batch.waveforms, batch.lengths, encoded, [frames._replace(values=values)])
+            for values in (frames.values, frames.values.flip(-1))
+        )
+    assert torch.allclose(one, other, atol=1e-5) is not residual
+
+
+def test_normalising_a_maximum_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(SERZooError, match="Set pooling to mean"):
+        small_model("cross_attn", tmp_path, batch_norm=True, pooling="max")
+
+
 def test_released_behaviour_lets_padding_in(tmp_path: Path) -> None:
     model = small_model("cross_attn", tmp_path, masked=False).eval()
     with torch.no_grad():

@@ -14,8 +14,10 @@ from ser_zoo.models.layers import (
     MaskedBatchNorm,
     MaskedBiRNN,
     MaskedConv2d,
+    PooledBatchNorm,
     SinusoidalPositions,
     Standardise,
+    average_frames,
     masked_max,
     masked_mean,
 )
@@ -285,3 +287,20 @@ def test_mean_and_maximum_are_over_valid_frames() -> None:
         valid = values[row, :length]
         torch.testing.assert_close(masked_mean(values, MASK)[row], valid.mean(0))
         torch.testing.assert_close(masked_max(values, MASK)[row], valid.amax(0))
+
+
+def test_pooled_batch_norm_is_that_of_torch_but_for_a_batch_of_one() -> None:
+    norm, plain = PooledBatchNorm(4), nn.BatchNorm1d(4)
+    values = torch.randn(6, 4, generator=torch.Generator().manual_seed(0))
+    torch.testing.assert_close(norm(values), plain(values))
+    alone = norm(values[:1])  # in training, where torch's refuses
+    torch.testing.assert_close(alone, plain.eval()(values[:1]))
+    torch.testing.assert_close(norm.running_mean, plain.running_mean)
+
+
+def test_frames_are_averaged_within_each_clip() -> None:
+    values = torch.arange(10.0).view(1, 5, 2).repeat(2, 1, 1)
+    averaged, counts = average_frames(values, torch.tensor([5, 3]), 2)
+    assert counts.tolist() == [3, 2]
+    assert averaged[0].tolist() == [[1, 2], [5, 6], [8, 9]]
+    assert averaged[1].tolist() == [[1, 2], [4, 5], [0, 0]]
