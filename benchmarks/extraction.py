@@ -17,16 +17,15 @@ audio per second and their ratios to the reference, and the cosine of frames, by
 from __future__ import annotations
 
 import argparse
-import platform
 import random
 import tempfile
-import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from common import RATE, SPEED, circumstances, fastest
 from torch.nn import functional as F
 
 from ser_zoo.corpora import create_corpus
@@ -34,12 +33,8 @@ from ser_zoo.data.audio import Preparation
 from ser_zoo.data.waveforms import load_waveforms
 from ser_zoo.encoders import EncoderOptions, FeatureStore, SpeechEncoder
 from ser_zoo.evaluation import write_json
-from ser_zoo.evaluation.result import commit, versions
 
-RESULT = Path(__file__).resolve().parent / "results" / "speed" / "extraction.json"
-RATE = 16_000
-# What decides how fast matrices are multiplied.
-FLAGS = ("avx2", "avx512f", "avx512_bf16", "avx512_fp16", "amx_tile", "amx_bf16")
+RESULT = SPEED / "extraction.json"
 
 Clips = Mapping[str, np.ndarray]
 
@@ -58,9 +53,7 @@ def main() -> None:
         "encoder": Path(options.encoder).name,
         "repeats": options.repeats,
         "corpora": corpora,
-        "machine": machine(),
-        "versions": versions(),
-        "commit": commit(),
+        **circumstances(),
     }
     options.output.parent.mkdir(parents=True, exist_ok=True)
     write_json(options.output, result)
@@ -78,18 +71,8 @@ def measure(source: str, clips: Clips, repeats: int) -> dict[str, Any]:
     ways: dict[str, Callable[[Clips], object]] = {"reference": reference(source), "single": single(source)}
     stores: dict[str, FeatureStore] = {}
     for precision in ("float32", "bfloat16"):
-        # Unrounded, so that what differs is the precision alone; float16 would only be less to write.
-        encoder = SpeechEncoder(source, options=EncoderOptions(precision=precision, feature_dtype="float32"))
-        ways[precision] = filling(encoder, stores)
-    first = dict(list(clips.items())[:2])
-    for run in ways.values():
-        run(first)  # memory, kernels and caches
-    seconds = dict.fromkeys(ways, float("inf"))
-    for _ in range(repeats):
-        for name, run in ways.items():
-            started = time.perf_counter()
-            run(clips)
-            seconds[name] = min(seconds[name], time.perf_counter() - started)
+        ways[precision] = filling(SpeechEncoder(source, options=EncoderOptions(precision=precision)), stores)
+    seconds = fastest(ways, warm=dict(list(clips.items())[:2]), work=clips, repeats=repeats)
     audio = sum(map(len, clips.values())) / RATE
     return {
         "clips": len(clips),
@@ -132,6 +115,8 @@ def filling(encoder: SpeechEncoder, stores: dict[str, FeatureStore]) -> Callable
     folders: list[tempfile.TemporaryDirectory[str]] = []
 
     def run(clips: Clips) -> None:
+        while folders:
+            folders.pop().cleanup()
         folders.append(tempfile.TemporaryDirectory())
         store = FeatureStore(encoder, Path(folders[-1].name))
         store.fill(clips, progress=False)
@@ -150,18 +135,6 @@ def cosine(low: FeatureStore, high: FeatureStore, ids: list[str]) -> dict[str, l
         "percentile_1": frames.quantile(0.01, dim=1).tolist(),
         "minimum": frames.amin(1).tolist(),
         "minimum_of_clip_means": means.amin(1).tolist(),
-    }
-
-
-def machine() -> dict[str, Any]:
-    """What the speeds depend on."""
-    cpuinfo = Path("/proc/cpuinfo")
-    lines = cpuinfo.read_text().splitlines() if cpuinfo.is_file() else []
-    about = {key.strip(): value.strip() for key, _, value in (line.partition(":") for line in lines)}
-    return {
-        "processor": about.get("model name", platform.processor() or platform.machine()),
-        "flags": [flag for flag in FLAGS if flag in about.get("flags", "").split()],
-        "threads": torch.get_num_threads(),
     }
 
 

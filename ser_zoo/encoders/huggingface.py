@@ -60,7 +60,9 @@ class SpeechEncoder(nn.Module):
     float32 are lost in the rounding but for a neighbouring value here and there; those of bfloat16 are not: a
     clip of Whisper base gave values that differed by up to 0.8 % of the largest one, and frames with a cosine
     of 0.99995 or more.) In bfloat16 only products of matrices and attention are rounded to it; sums over blocks,
-    norms and the mel spectrogram stay in float32.
+    norms and the mel spectrogram stay in float32. On 60 clips of EMO-DB with Whisper base, frames then have a mean
+    cosine of 0.9998 or more to those of float32 in every hidden state; of the last one, single frames differ much
+    (0.72 at worst, 0.9994 at the first percentile).
 
     When it is fine-tuned, only the trained blocks follow ``train()`` (dropout); SpecAugment and layer drop
     stay off. With adapters the blocks keep their weights, and only the adapters are trained.

@@ -21,7 +21,7 @@ class EncoderOptions:
     Attributes:
         revision: branch, tag or commit of an encoder on the hub; default: its newest.
         pad_to_30s: run Whisper on 30 s of padded audio, as it was trained, instead of on the clip's real length.
-        precision: of the matrix products of a frozen encoder; bfloat16 is several times faster where processor or GPU have
+        precision: of the matrix products of a frozen encoder; bfloat16 is more than twice as fast where processor or GPU have
             it and slower elsewhere. A fine-tuned encoder follows the trainer's precision.
         feature_dtype: what the states of a frozen encoder are rounded to, and kept in.
         gradient_checkpointing: compute trained blocks a second time in the backward pass instead of keeping what they

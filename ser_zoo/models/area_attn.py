@@ -41,8 +41,8 @@ Deviations and our choices
     Each band is scaled to zero mean and unit variance by statistics of the training side. The mel formula is HTK, the
     release's Slaney; at 128 bands its lowest ones are narrower than the 20 Hz between the bins of 50 ms, so frames are
     zero-padded to 128 ms. ``--data.augment '[vtlp]'`` warps half of the rows, drawn anew in each epoch, by 0.9 to 1.1.
-    Time and memory of the grid grow with the square of a clip's length: at the defaults 10 s are 3,200 positions and 27,000
-    areas.
+    The time that the grid takes grows with the square of a clip's length, and in training with dropped weights so does its
+    memory: at the defaults 10 s are 3,200 positions and 27,600 areas.
 """
 
 from __future__ import annotations
@@ -208,8 +208,8 @@ class AreaAttn(SERModule):
         channels: of the convolutions after them; the first two are followed by pooling.
         layout: grid (areas over time and frequency) or released (each row of bands attends to stretches of itself).
         max_area: positions in time and in frequency of the largest area; a position stands for four frames by four bands.
-        key: of an area.
-        value: of an area.
+        key: mean or maximum of an area's positions, or in training a sample around their mean.
+        value: sum, mean or maximum of them.
         dropout: of attention weights.
         sample_rate: Hz.
         optim: loss, optimiser and schedule.
