@@ -21,6 +21,7 @@ from ser_zoo.encoders import EncoderOutput, FeatureStore, SpeechEncoder
 from ser_zoo.errors import EncoderError, SERZooError
 from ser_zoo.features import Frames, FrontEnd, KeptFrames, frame_mask
 from ser_zoo.models.augment import change_batch, change_features
+from ser_zoo.models.layers import LayerMix
 
 CHECKPOINT_KEY = "ser_zoo"
 ENCODER_PREFIX = "network.encoder."
@@ -286,7 +287,7 @@ class SERModule(L.LightningModule):
             )
 
     def on_fit_start(self) -> None:
-        """Keep the encoder's features and weigh the classes.
+        """Keep the encoder's features, take the statistics that scale its states, and weigh the classes.
 
         Raises:
             SERZooError: balanced class weights are asked for, but no SERDataModule is there to count the classes of.
@@ -300,6 +301,9 @@ class SERModule(L.LightningModule):
                 raise SERZooError("optim.class_weights balanced counts the classes of a SERDataModule; pass one to fit.")
             counts = torch.tensor(data.class_counts(), dtype=torch.float32, device=self.device)
             self.class_weights.copy_(counts.sum() / (len(counts) * counts.clamp(min=1)))
+        for module in self.network.modules():
+            if isinstance(module, LayerMix) and module.standardise is not None:
+                module.standardise.fit(self.training_states())
 
     def on_test_start(self) -> None:
         """Keep the encoder's features, so that testing uses those of training."""

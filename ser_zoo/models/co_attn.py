@@ -38,8 +38,8 @@ Deviations and our choices
     live, frozen or not. It must give 149 frames in 3 s: wav2vec 2.0 and its relatives do, Whisper does not.
     ``spectrogram_scaling="clip"`` and ``mfcc_scaling="clip"`` take each band's mean and deviation from the clip itself, which
     removes much of speaker and channel. More than one encoder layer is mixed by learned softmax weights.
-    ``standardise_states`` gives every dimension of the encoder's states zero mean and unit variance over the training side:
-    without it a few dimensions of Whisper decide all weights.
+    ``state_scaling`` gives each dimension of the encoder's states zero mean and unit variance over the training side, or over
+    each frame: without it a few dimensions of Whisper decide all weights.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ from ser_zoo.encoders import EncoderOptions, EncoderOutput, SpeechEncoder
 from ser_zoo.errors import EncoderError, SERZooError, SERZooWarning
 from ser_zoo.features import MFCC, Frames, FrontEnd, Spectrogram, frame_mask, normalise_per_clip
 from ser_zoo.models.base import Optim, SERModule
-from ser_zoo.models.layers import LayerMix, MaskedBiRNN, Standardise, masked_max, masked_mean
+from ser_zoo.models.layers import LayerMix, MaskedBiRNN, StateScaling, masked_max, masked_mean
 
 SpectrogramScaling = Literal["training", "clip"]
 MFCCScaling = Literal["frame", "clip"]
@@ -456,7 +456,7 @@ class CoAttnNetwork(nn.Module):
         encoder: SpeechEncoder,
         sample_rate: int,
         hop: float,
-        standardise_states: bool,
+        state_scaling: StateScaling,
         channels: int,
         spectrogram_scaling: SpectrogramScaling,
         lstm_hidden: int,
@@ -472,8 +472,7 @@ class CoAttnNetwork(nn.Module):
         spectrogram = NarrowSpectrogram(sample_rate, hop)
         self.hop = spectrogram.hop
         self.front_end = FrontEnd(spectrogram, MFCC(sample_rate, COEFFICIENTS, hop, emphasis=EMPHASIS))
-        self.standardise = Standardise(len(encoder.layers), encoder.width) if standardise_states else None
-        self.mix = LayerMix(len(encoder.layers))
+        self.mix = LayerMix(len(encoder.layers), encoder.width, state_scaling)
         self.spectrogram = self.SPECTROGRAM(spectrogram.size, channels, width, dropout, spectrogram_scaling)
         self.mfcc = self.MFCC(lstm_hidden, lstm_layers, lstm_dropout, width, dropout, mfcc_scaling)
         self.attention = self.ATTENTION(encoder.width, width, dropout, softmax)
@@ -515,7 +514,7 @@ class CoAttnNetwork(nn.Module):
         return spectrogram.values[frame_mask(spectrogram.lengths, spectrogram.values.shape[1])]
 
     def _fuse(self, spectrogram: Frames, mfcc: Frames, encoded: EncoderOutput) -> Tensor:
-        states = self.mix(encoded.states, self.standardise)
+        states = self.mix(encoded.states)
         summaries = torch.cat([self.spectrogram(spectrogram), self.mfcc(mfcc)], dim=-1)
         semantic = self.attention(summaries, states, frame_mask(encoded.lengths, states.shape[1]))
         logits: Tensor = self.head(torch.cat([summaries, semantic], dim=-1))
@@ -610,7 +609,7 @@ class CoAttn(SERModule):
         layers: hidden states that are used; more than one are mixed by learned weights.
         finetune_from: first encoder block that is trained (1: all blocks; 0: the convolutions too); null: frozen.
         encoder_options: how the encoder is loaded, computed and trained.
-        standardise_states: scale the encoder's states by statistics of the training side.
+        state_scaling: of the encoder's states before they are mixed: over the training side, or over each frame.
         faithful: the released network, on segments of 3 s.
         softmax: over the encoder's frames; false is a ReLU. Default: true, but false in the faithful network.
         hop: seconds between the frames of spectrogram and MFCC.
@@ -638,7 +637,7 @@ class CoAttn(SERModule):
         layers: Sequence[int] = (-1,),
         finetune_from: int | None = 0,
         encoder_options: EncoderOptions = EncoderOptions(),  # noqa: B008 - frozen, so safe to share
-        standardise_states: bool = False,
+        state_scaling: StateScaling = "none",
         faithful: bool = False,
         softmax: bool | None = None,
         hop: float = 0.01,
@@ -673,7 +672,7 @@ class CoAttn(SERModule):
             encoder=SpeechEncoder(encoder, layers, finetune_from, encoder_options),
             sample_rate=sample_rate,
             hop=hop,
-            standardise_states=standardise_states,
+            state_scaling=state_scaling,
             channels=channels,
             spectrogram_scaling=spectrogram_scaling,
             lstm_hidden=lstm_hidden,
@@ -710,8 +709,6 @@ class CoAttn(SERModule):
                 "torchvision's with --model.alexnet, or choose a smaller network to train from scratch with --model.channels.",
                 category=SERZooWarning,
             )
-        if self.network.standardise is not None:
-            self.network.standardise.fit(self.training_states())
         if self.network.spectrogram.scale is not None:
             rows = (self.network.spectrogram_rows(self.frames(batch)[0]) for batch in self.training_batches())
             self.network.spectrogram.scale.fit(rows)

@@ -24,9 +24,9 @@ Deviations and our choices
     the encoder. The encoder itself always masks.
     ``acoustic`` offers the spectrograms that the paper speaks of and the code lacks: ``log_mel`` (80 bands, 25/10 ms) and
     ``spectrogram`` (201 linear bands, 25/10 ms), each with per-clip mean and variance normalisation and a linear layer to 40.
-    More than one encoder layer is mixed by learned softmax weights. ``standardise_states`` gives every dimension of the
-    encoder's states zero mean and unit variance over the training side before the tanh: a few dimensions of Whisper are
-    hundreds of times larger than the others and would be all that is left.
+    More than one encoder layer is mixed by learned softmax weights. ``state_scaling`` gives every dimension of the
+    encoder's states zero mean and unit variance over the training side before the tanh, or every frame over its dimensions: a
+    few dimensions of Whisper are hundreds of times larger than the others and would be all that is left.
     ``clip_dropout`` drops channels of a whole clip: dropout that differs from frame to frame is averaged out by mean pooling.
     ``batch_norm`` scales the pooled vector: means over time differ far less between clips than frames do, and without it they
     are learned several times more slowly. ``residual=False`` takes A out of F, where new speakers are to be told by S alone.
@@ -55,7 +55,7 @@ from ser_zoo.models.layers import (
     MaskedBiRNN,
     PooledBatchNorm,
     SinusoidalPositions,
-    Standardise,
+    StateScaling,
     average_frames,
     masked_max,
     masked_mean,
@@ -103,7 +103,7 @@ class CrossAttnNetwork(nn.Module):
         acoustic: Acoustic,
         sample_rate: int,
         hop: float,
-        standardise_states: bool,
+        state_scaling: StateScaling,
         state_stride: int,
         lstm_hidden: int,
         lstm_layers: int,
@@ -127,11 +127,10 @@ class CrossAttnNetwork(nn.Module):
         extractor = acoustic_frames(acoustic, sample_rate, hop)
         self.front_end = FrontEnd(extractor)
         self.acoustic = AcousticInput(acoustic, extractor.size)
-        self.standardise = Standardise(len(encoder.layers), encoder.width) if standardise_states else None
         self.state_stride = state_stride
         self.pooling = pooling
         self.masked = masked
-        self.mix = LayerMix(len(encoder.layers))
+        self.mix = LayerMix(len(encoder.layers), encoder.width, state_scaling)
         self.semantic = nn.Linear(encoder.width, width)
         self.lstm = MaskedBiRNN(ACOUSTIC_WIDTH, lstm_hidden, lstm_layers, lstm_dropout)
         self.project = nn.Linear(2 * lstm_hidden, width)
@@ -197,7 +196,7 @@ class CrossAttnNetwork(nn.Module):
 
     def _semantic(self, states: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
         """S (B, T1, width) of the encoder's hidden states (B, L, T1, D), and its valid frames (B,)."""
-        semantic = self.mix(states, self.standardise).tanh()
+        semantic = self.mix(states).tanh()
         if self.state_stride > 1:
             semantic, lengths = average_frames(semantic, lengths, self.state_stride)
         return self.semantic(self.clip_dropout(semantic)), lengths
@@ -215,7 +214,7 @@ class CrossAttn(SERModule):
         layers: hidden states that are used; more than one are mixed by learned weights.
         finetune_from: first encoder block that is trained (1: all blocks; 0: the convolutions too); null: frozen.
         encoder_options: how the encoder is loaded, computed and trained.
-        standardise_states: scale the encoder's states by statistics of the training side before the tanh.
+        state_scaling: of the encoder's states before the tanh: over the training side, or over each frame.
         state_stride: encoder frames that are averaged to one of S.
         acoustic: input of the acoustic branch.
         hop: seconds between acoustic frames.
@@ -257,7 +256,7 @@ class CrossAttn(SERModule):
         layers: Sequence[int] = (9,),
         finetune_from: int | None = 1,
         encoder_options: EncoderOptions = EncoderOptions(),  # noqa: B008 - frozen, so safe to share
-        standardise_states: bool = False,
+        state_scaling: StateScaling = "none",
         state_stride: int = 1,
         acoustic: Acoustic = "mfcc",
         hop: float = 0.01,
@@ -295,7 +294,7 @@ class CrossAttn(SERModule):
             acoustic=acoustic,
             sample_rate=sample_rate,
             hop=hop,
-            standardise_states=standardise_states,
+            state_scaling=state_scaling,
             state_stride=state_stride,
             lstm_hidden=lstm_hidden,
             lstm_layers=lstm_layers,
@@ -314,12 +313,6 @@ class CrossAttn(SERModule):
             batch_norm=batch_norm,
             masked=masked,
         )
-
-    def on_fit_start(self) -> None:
-        """Take the mean and deviation of the encoder's states over the training side, before the first step."""
-        super().on_fit_start()
-        if self.network.standardise is not None:
-            self.network.standardise.fit(self.training_states())
 
     def loss(self, batch: Batch) -> Tensor:
         """FL(z, y) + alpha FL(z', y)."""

@@ -26,6 +26,7 @@ Our choices (all of the rest)
     Training: cross-entropy, Adam with learning rate 1e-3 and weight decay 1e-4, batch 32, 50 epochs, patience 10.
     Ablations that the abstract implies: ``fusion`` of the layers other than side by side (to the same C, so that what follows
     has the same size), and either attention left out (temporal-wise: the mean over time stands in).
+    ``batch_norm`` scales u: means over time differ far less between clips than frames do, and are learned slowly as they are.
     ``clip_dropout`` drops channels of a whole clip: dropout that differs from frame to frame is averaged out over time.
     ``stride`` averages that many neighbouring frames before the RNN, which shortens its loop over time as much.
     Padding reaches nothing: statistics, RNN and softmax are over a clip's own frames.
@@ -44,7 +45,15 @@ from ser_zoo.encoders import EncoderOptions, EncoderOutput, SpeechEncoder
 from ser_zoo.errors import SERZooError
 from ser_zoo.features import frame_mask
 from ser_zoo.models.base import Optim, SERModule
-from ser_zoo.models.layers import ChannelAttention, ClipDropout, LayerMix, MaskedBiRNN, average_frames, masked_mean
+from ser_zoo.models.layers import (
+    ChannelAttention,
+    ClipDropout,
+    LayerMix,
+    MaskedBiRNN,
+    PooledBatchNorm,
+    average_frames,
+    masked_mean,
+)
 
 Fusion = Literal["concatenate", "last", "mean", "learned"]
 
@@ -124,6 +133,7 @@ class CTARNNNetwork(nn.Module):
         dropout: float,
         clip_dropout: float,
         stride: int,
+        batch_norm: bool,
     ) -> None:
         super().__init__()
         self.encoder = encoder
@@ -133,6 +143,7 @@ class CTARNNNetwork(nn.Module):
         self.rnn = MaskedBiRNN(channels, hidden, cell=nn.GRU)
         self.clip_dropout = ClipDropout(clip_dropout)
         self.temporal = TemporalAttention(2 * hidden, hidden) if temporal_attention else None
+        self.norm = PooledBatchNorm(2 * hidden) if batch_norm else nn.Identity()
         self.dense = nn.Linear(2 * hidden, dense)
         self.classifier = nn.Linear(dense, classes)
         self.dropout = nn.Dropout(dropout)
@@ -152,7 +163,7 @@ class CTARNNNetwork(nn.Module):
             frames = self.channel(frames, mask)
         hidden = self.clip_dropout(self.rnn(self.dropout(frames), counts))
         pooled = masked_mean(hidden, mask) if self.temporal is None else self.temporal(hidden, mask)
-        logits: Tensor = self.classifier(self.dropout(self.dense(pooled).relu()))
+        logits: Tensor = self.classifier(self.dropout(self.dense(self.norm(pooled)).relu()))
         return logits
 
 
@@ -175,6 +186,7 @@ class CTARNN(SERModule):
         dropout: before the BiGRU and before the classifier.
         clip_dropout: of whole channels of a clip, in the encoder's states and after the BiGRU.
         stride: frames that are averaged to one before the BiGRU.
+        batch_norm: normalise what is left of time, over the training batch.
         sample_rate: Hz; that of the encoder.
         optim: loss, optimiser and schedule.
 
@@ -206,6 +218,7 @@ class CTARNN(SERModule):
         dropout: float = 0.3,
         clip_dropout: float = 0.0,
         stride: int = 1,
+        batch_norm: bool = False,
         sample_rate: int = 16_000,
         optim: Optim = Optim(lr=1e-3, optimizer="adam", weight_decay=1e-4),  # noqa: B008 - frozen, so safe to share
     ) -> None:
@@ -227,4 +240,5 @@ class CTARNN(SERModule):
             dropout=dropout,
             clip_dropout=clip_dropout,
             stride=stride,
+            batch_norm=batch_norm,
         )

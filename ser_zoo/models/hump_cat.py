@@ -32,7 +32,7 @@ Deviations and our choices
     The re-implementation shrinks HuBERT's states by one filter of 10 frames x 15 channels; here a linear layer does, because
     the channels of a transformer have no order.
     Attention sees no positions: order reaches it through the BiLSTM and the encoder.
-    More than one encoder layer is mixed by learned softmax weights; ``standardise_states`` gives every dimension of the
+    More than one encoder layer is mixed by learned softmax weights; ``state_scaling="training"`` gives every dimension of the
     encoder's states zero mean and unit variance over the training side, which Whisper's states need.
     Training on IEMOCAP first is a matter of data, not of the architecture, and is not done here.
 """
@@ -50,7 +50,7 @@ from ser_zoo.encoders import EncoderOptions, EncoderOutput, SpeechEncoder
 from ser_zoo.errors import SERZooError
 from ser_zoo.features import MFCC, Frames, FrontEnd, Prosody, frame_mask, normalise_per_clip
 from ser_zoo.models.base import Optim, SERModule
-from ser_zoo.models.layers import FusionBlock, LayerMix, MaskedBiRNN, Standardise, masked_mean
+from ser_zoo.models.layers import FusionBlock, LayerMix, MaskedBiRNN, Standardise, StateScaling, masked_mean
 
 MFCC_WINDOW = 0.04  # seconds
 MELS = 64  # bands of which MFCC are made; more would leave some between the bins of so short a window
@@ -88,7 +88,7 @@ class HumpCatNetwork(nn.Module):
         classes: int,
         encoder: SpeechEncoder,
         sample_rate: int,
-        standardise_states: bool,
+        state_scaling: StateScaling,
         coefficients: int,
         hop: float,
         lstm_hidden: int,
@@ -103,9 +103,8 @@ class HumpCatNetwork(nn.Module):
         self.encoder = encoder
         mfcc = MFCC(sample_rate, coefficients, hop, n_fft=round(MFCC_WINDOW * sample_rate), mels=MELS)
         self.front_end = FrontEnd(mfcc, Prosody(sample_rate, hop))
-        self.standardise = Standardise(len(encoder.layers), encoder.width) if standardise_states else None
         self.standardise_prosody = Standardise(Prosody.size)
-        self.mix = LayerMix(len(encoder.layers))
+        self.mix = LayerMix(len(encoder.layers), encoder.width, state_scaling)
         self.semantic = nn.Linear(encoder.width, width)
         self.lstm = MaskedBiRNN(coefficients, lstm_hidden, lstm_layers, dropout)
         self.spectral = nn.Linear(2 * lstm_hidden, width // 2)
@@ -133,7 +132,7 @@ class HumpCatNetwork(nn.Module):
         mfcc, prosody = self.front_end(waveforms, lengths) if frames is None else frames
         acoustic, acoustic_mask = self._acoustic(mfcc, prosody)
         states, counts = self.encoder(waveforms, lengths) if encoded is None else encoded
-        semantic = self.dropout(self.semantic(self.mix(states, self.standardise)))
+        semantic = self.dropout(self.semantic(self.mix(states)))
         mask = frame_mask(counts, semantic.shape[1])
         semantic, acoustic = self.fusion(semantic, mask, acoustic, acoustic_mask)
         pooled = torch.cat([mean_and_deviation(semantic, mask), mean_and_deviation(acoustic, acoustic_mask)], dim=-1)
@@ -158,7 +157,7 @@ class HumpCat(SERModule):
         layers: hidden states that are used; more than one are mixed by learned weights.
         finetune_from: first encoder block that is trained (1: all blocks; 0: the convolutions too); null: frozen.
         encoder_options: how the encoder is loaded, computed and trained.
-        standardise_states: scale the encoder's states by statistics of the training side.
+        state_scaling: of the encoder's states before they are mixed: over the training side, or over each frame.
         coefficients: number of MFCC.
         hop: seconds between frames of MFCC and prosody.
         lstm_hidden: width per direction of the BiLSTM over MFCC.
@@ -181,7 +180,7 @@ class HumpCat(SERModule):
         layers: Sequence[int] = (12,),
         finetune_from: int | None = None,
         encoder_options: EncoderOptions = EncoderOptions(),  # noqa: B008 - frozen, so safe to share
-        standardise_states: bool = False,
+        state_scaling: StateScaling = "none",
         coefficients: int = 40,
         hop: float = 0.02,
         lstm_hidden: int = 64,
@@ -205,7 +204,7 @@ class HumpCat(SERModule):
             classes=len(labels),
             encoder=SpeechEncoder(encoder, layers, finetune_from, encoder_options),
             sample_rate=sample_rate,
-            standardise_states=standardise_states,
+            state_scaling=state_scaling,
             coefficients=coefficients,
             hop=hop,
             lstm_hidden=lstm_hidden,
@@ -221,8 +220,6 @@ class HumpCat(SERModule):
         """Take the mean and deviation of prosody, and where asked of states, over the training side before the first step."""
         super().on_fit_start()
         self.network.standardise_prosody.fit(self._prosody(batch) for batch in self.training_batches())
-        if self.network.standardise is not None:
-            self.network.standardise.fit(self.training_states())
 
     def _prosody(self, batch: Batch) -> Tensor:
         """(N, 4) prosody of the valid frames of a batch."""

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ser_zoo.features import frame_mask
+
+StateScaling = Literal["none", "training", "frame"]
 
 
 class MaskedBiRNN(nn.Module):
@@ -169,14 +172,25 @@ class LayerMix(nn.Module):
 
     Args:
         layers: how many hidden states come in.
+        size: their width.
+        scaling: of the states before: none; training: each dimension of each layer to zero mean and unit variance over the
+            training side; frame: each frame of each layer to zero mean and unit variance over its dimensions.
+
+    Attributes:
+        standardise: the scaling by the training side, which `SERModule` fits before the first step; else None.
     """
 
-    def __init__(self, layers: int) -> None:
+    def __init__(self, layers: int, size: int = 0, scaling: StateScaling = "none") -> None:
         super().__init__()
         self.weights = nn.Parameter(torch.zeros(layers)) if layers > 1 else None
+        self.standardise = Standardise(layers, size) if scaling == "training" else None
+        self.by_frame = scaling == "frame"
 
-    def forward(self, states: Tensor, standardise: Standardise | None = None) -> Tensor:
-        """(B, L, T, D) -> (B, T, D); each layer is standardised first where ``standardise`` (L, D) is given."""
+    def forward(self, states: Tensor) -> Tensor:
+        """(B, L, T, D) -> (B, T, D)."""
+        standardise = self.standardise
+        if self.by_frame:
+            states = F.layer_norm(states, states.shape[-1:])
         if self.weights is None:
             return states[:, 0] if standardise is None else standardise(states.transpose(1, 2))[:, :, 0]
         weights = self.weights.softmax(0)

@@ -19,8 +19,9 @@ Deviations and our choices
     The validation side has speakers of its own, as everywhere in this package, and is looked at after every epoch instead of
     after every 1,000 steps.
     ``projection: null`` leaves P out, which changes the path of training, not what can be learned.
-    ``standardise_states`` gives every dimension of every layer zero mean and unit variance over the training side. As they are,
-    a few dimensions of some encoders (Whisper's above all) are hundreds of times larger than the others and rule the sum.
+    ``state_scaling`` gives every dimension of every layer zero mean and unit variance over the training side, or every frame
+    of every layer over its dimensions, as the toolkit's ``normalize`` does. As they are, a few dimensions of some encoders
+    (Whisper's above all) are hundreds of times larger than the others and rule the sum.
     The last hidden state comes after the final layer norm of the encoder where it has one.
 """
 
@@ -32,18 +33,18 @@ from typing import ClassVar
 from torch import Tensor, nn
 
 from ser_zoo.encoders import EncoderOptions, EncoderOutput, SpeechEncoder
+from ser_zoo.features import frame_mask
 from ser_zoo.models.base import Optim, SERModule
-from ser_zoo.models.layers import LayerMix, Standardise
+from ser_zoo.models.layers import LayerMix, StateScaling, masked_mean
 
 
 class ProbeNetwork(nn.Module):
     """The network; the arguments are those of ``Probe``."""
 
-    def __init__(self, classes: int, encoder: SpeechEncoder, projection: int | None, standardise_states: bool) -> None:
+    def __init__(self, classes: int, encoder: SpeechEncoder, projection: int | None, state_scaling: StateScaling) -> None:
         super().__init__()
         self.encoder = encoder
-        self.standardise = Standardise(len(encoder.layers), encoder.width) if standardise_states else None
-        self.mix = LayerMix(len(encoder.layers))
+        self.mix = LayerMix(len(encoder.layers), encoder.width, state_scaling)
         self.project: nn.Module = nn.Identity() if projection is None else nn.Linear(encoder.width, projection)
         self.classifier = nn.Linear(projection or encoder.width, classes)
 
@@ -56,9 +57,9 @@ class ProbeNetwork(nn.Module):
             encoded: the encoder's output for these waveforms if it is known; None computes it.
         """
         states, counts = self.encoder(waveforms, lengths) if encoded is None else encoded
-        # All of it is linear, so the mean may come first: the rest then runs once per clip instead of once per frame.
-        pooled = states.sum(2, keepdim=True) / counts[:, None, None, None]
-        logits: Tensor = self.classifier(self.project(self.mix(pooled, self.standardise)[:, 0]))
+        # P is linear, so the mean may come first: the rest then runs once per clip instead of once per frame.
+        pooled = masked_mean(self.mix(states), frame_mask(counts, states.shape[2]))
+        logits: Tensor = self.classifier(self.project(pooled))
         return logits
 
 
@@ -71,7 +72,7 @@ class Probe(SERModule):
         layers: hidden states that are mixed; null: all.
         finetune_from: first encoder block that is trained (1: all blocks; 0: the convolutions too); null: frozen.
         encoder_options: how the encoder is loaded, computed and trained.
-        standardise_states: scale the encoder's states by statistics of the training side.
+        state_scaling: of the encoder's states before they are mixed: over the training side, or over each frame.
         projection: width of the linear layer before the classifier; null: none.
         sample_rate: Hz; that of the encoder.
         optim: loss, optimiser and schedule.
@@ -93,7 +94,7 @@ class Probe(SERModule):
         layers: Sequence[int] | None = None,
         finetune_from: int | None = None,
         encoder_options: EncoderOptions = EncoderOptions(),  # noqa: B008 - frozen, so safe to share
-        standardise_states: bool = False,
+        state_scaling: StateScaling = "none",
         projection: int | None = 256,
         sample_rate: int = 16_000,
         optim: Optim = Optim(lr=1e-4, optimizer="adam", weight_decay=0.0),  # noqa: B008 - frozen, so safe to share
@@ -104,11 +105,5 @@ class Probe(SERModule):
             classes=len(labels),
             encoder=SpeechEncoder(encoder, layers, finetune_from, encoder_options),
             projection=projection,
-            standardise_states=standardise_states,
+            state_scaling=state_scaling,
         )
-
-    def on_fit_start(self) -> None:
-        """Take the mean and deviation of the encoder's states over the training side, before the first step."""
-        super().on_fit_start()
-        if self.network.standardise is not None:
-            self.network.standardise.fit(self.training_states())

@@ -6,13 +6,16 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
 import yaml
 
 from ser_zoo.cli import main
+from ser_zoo.encoders import EncoderOptions
 from ser_zoo.evaluation import read_result
+from ser_zoo.inference import load_model
 from tests.cli.commands import QUICK, fit_command, ser_zoo
 from tests.releases import write_emo_db
 from tests.tiny import tiny_encoder
@@ -193,6 +196,20 @@ def test_cross_attn_runs_with_a_frozen_encoder_and_keeps_its_features(
     assert row["parameters"]["trained"] < row["parameters"]["total"]
     shards = list((tmp_path / "cache" / "features").glob("*/*.safetensors"))
     assert len(shards) == 1  # the second fold has used those of the first
+
+
+def test_encoder_options_reach_the_row_and_the_checkpoint(small_emo_db: Path, tmp_path: Path) -> None:
+    encoder = tiny_encoder(tmp_path / "encoder", "wav2vec2-stable")
+    recipe = ROOT / "recipes" / "emo_db" / "cross_attn.yaml"
+    command = ["fit", "--config", str(recipe), f"--data.root={small_emo_db}", f"--model.encoder={encoder}", *QUICK]
+    command += ["--model.layers=[3]", "--model.finetune_from=2", "--model.encoder_options.lora_rank=2"]
+    command += ["--model.state_scaling=none", "--trainer.max_epochs=1", f"--run_dir={tmp_path / 'r'}"]
+    assert main(command) == 0
+    row = read_result(tmp_path / "r" / "fold-1" / "result.json")
+    assert row["config"]["model"]["encoder_options"] == asdict(EncoderOptions(lora_rank=2))
+    best = tmp_path / "r" / "fold-1" / "checkpoints" / "best.ckpt"
+    assert load_model(best).encoder.options == EncoderOptions(lora_rank=2)
+    assert main(["test", "--ckpt_path", str(best), f"--data.root={small_emo_db}"]) == 0
 
 
 @pytest.mark.parametrize(

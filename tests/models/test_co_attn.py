@@ -68,7 +68,7 @@ def fitted(tmp_path_factory: pytest.TempPathFactory, small_emo_db: Path) -> Any:
     [
         {"softmax": False},
         {"spectrogram_scaling": "clip", "mfcc_scaling": "clip", "hop": 0.02},
-        {"lstm_layers": 2, "standardise_states": True},
+        {"lstm_layers": 2, "state_scaling": "training"},
     ],
 )
 def test_every_setting_is_independent_of_padding(changes: dict[str, Any], tmp_path: Path) -> None:
@@ -379,9 +379,9 @@ def test_released_network_is_independent_of_company_and_trains_every_parameter(t
 
 
 def test_released_network_keeps_no_features_and_scales_by_filled_segments(fitted: Any) -> None:
-    model, data = fitted(faithful=True, standardise_states=True)
+    model, data = fitted(faithful=True, state_scaling="training")
     assert model._store is None
-    assert (model.network.standardise.mean != 0).all()  # fitted, on segments
+    assert (model.network.mix.standardise.mean != 0).all()  # fitted, on segments
     extractor = model.network.front_end.extractors[0]
     clips = [torch.tensor(data.waveforms[row.id])[None] for row in data.split.train]
     lowest = torch.cat([extractor(clip, torch.tensor([clip.shape[1]])).values[0] for clip in clips]).amin(0)

@@ -30,9 +30,12 @@ def test_every_acoustic_input_and_pooling_is_independent_of_padding(acoustic: st
 
 @pytest.mark.parametrize("stride", [1, 3])
 @pytest.mark.parametrize("residual", [True, False])
-def test_averaged_states_and_normalised_pooling_are_independent_of_padding(stride: int, residual: bool, tmp_path: Path) -> None:
+@pytest.mark.parametrize("scaling", ["training", "frame"])
+def test_averaged_states_and_normalised_pooling_are_independent_of_padding(
+    stride: int, residual: bool, scaling: str, tmp_path: Path
+) -> None:
     options = {"state_stride": stride, "residual": residual, "batch_norm": True, "pooling": "mean"}
-    model = small_model("cross_attn", tmp_path, standardise_states=True, **options).eval()
+    model = small_model("cross_attn", tmp_path, state_scaling=scaling, **options).eval()
     with torch.no_grad():
         alone = model(batch_of(model, [0.5]))
         torch.testing.assert_close(model(batch_of(model, [0.5, 1.2]))[:1], alone, atol=1e-4, rtol=0)
@@ -108,7 +111,7 @@ def test_kept_and_live_features_give_the_same_logits(family: str, tmp_path: Path
 
 def test_states_are_standardised_by_the_training_side(small_emo_db: Path, tmp_path: Path) -> None:
     data = SERDataModule("emo_db", str(small_emo_db), batch_size=16)
-    model = small_model("cross_attn", tmp_path, finetune_from=None, standardise_states=True)
+    model = small_model("cross_attn", tmp_path, finetune_from=None, state_scaling="training")
     quiet = {"logger": False, "enable_progress_bar": False, "enable_checkpointing": False, "default_root_dir": tmp_path}
     L.Trainer(max_epochs=1, accelerator="cpu", **quiet).fit(model, datamodule=data)
     states = []
@@ -117,8 +120,8 @@ def test_states_are_standardised_by_the_training_side(small_emo_db: Path, tmp_pa
             waveform = torch.tensor(data.waveforms[row.id])[None]
             states.append(model.encoder(waveform, torch.tensor([waveform.shape[1]])).states[0].transpose(0, 1))
     frames = torch.cat(states)
-    torch.testing.assert_close(model.network.standardise.mean, frames.mean(0), atol=1e-3, rtol=1e-3)
-    torch.testing.assert_close(model.network.standardise.deviation, frames.std(0, correction=0), atol=1e-3, rtol=1e-3)
+    torch.testing.assert_close(model.network.mix.standardise.mean, frames.mean(0), atol=1e-3, rtol=1e-3)
+    torch.testing.assert_close(model.network.mix.standardise.deviation, frames.std(0, correction=0), atol=1e-3, rtol=1e-3)
 
 
 def test_criterion_is_torchs_cross_entropy_with_weights_and_smoothing(tmp_path: Path) -> None:

@@ -107,7 +107,7 @@ def test_every_input_counts_and_known_inputs_are_used(tmp_path: Path) -> None:
 @pytest.mark.parametrize("family", ["whisper", "hubert"])
 def test_prosody_and_states_are_standardised_by_the_training_side(family: str, small_emo_db: Path, tmp_path: Path) -> None:
     data = SERDataModule("emo_db", str(small_emo_db), batch_size=16)
-    model = small_model("hump_cat", tmp_path, family=family, standardise_states=True)
+    model = small_model("hump_cat", tmp_path, family=family, state_scaling="training")
     L.Trainer(max_epochs=1, limit_val_batches=1, default_root_dir=tmp_path, **QUIET).fit(model, datamodule=data)
     prosody, states = [], []
     extractor = model.front_end.extractors[1]
@@ -117,7 +117,7 @@ def test_prosody_and_states_are_standardised_by_the_training_side(family: str, s
             length = torch.tensor([waveform.shape[1]])
             prosody.append(extractor(waveform, length).values[0])
             states.append(model.encoder(waveform, length).states[0].transpose(0, 1))
-    for found, rows in [(model.network.standardise_prosody, prosody), (model.network.standardise, states)]:
+    for found, rows in [(model.network.standardise_prosody, prosody), (model.network.mix.standardise, states)]:
         values = torch.cat(rows)
         torch.testing.assert_close(found.mean, values.mean(0), atol=1e-3, rtol=1e-3)
         deviation = values.std(0, correction=0)  # every frame of these tones is voiced, and a constant is not scaled
@@ -125,7 +125,7 @@ def test_prosody_and_states_are_standardised_by_the_training_side(family: str, s
 
 
 def test_states_are_left_alone_by_default(tmp_path: Path) -> None:
-    assert small_model("hump_cat", tmp_path).network.standardise is None
+    assert small_model("hump_cat", tmp_path).network.mix.standardise is None
 
 
 @pytest.mark.parametrize(("width", "heads"), [(12, 4), (15, 1), (16, 3)])
