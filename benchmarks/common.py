@@ -1,0 +1,59 @@
+"""What the speed benchmarks share: the clock, what they say of the machine, and where their results go."""
+
+from __future__ import annotations
+
+import platform
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+import torch
+
+from ser_zoo.evaluation.result import commit, versions
+
+SPEED = Path(__file__).resolve().parent / "results" / "speed"
+RATE = 16_000  # Hz, of everything that is measured
+# What decides how fast matrices are multiplied.
+FLAGS = ("avx2", "avx512f", "avx512_bf16", "avx512_fp16", "amx_tile", "amx_bf16")
+
+Work = TypeVar("Work")
+
+
+def fastest(ways: Mapping[str, Callable[[Work], object]], warm: Work, work: Work, repeats: int) -> dict[str, float]:
+    """Seconds that each way takes for ``work``, in its fastest repetition.
+
+    All ways run one after the other and that ``repeats`` times, so that what else the machine does meets all of them.
+
+    Args:
+        ways: what is compared.
+        warm: work of the same kind that is done once before: memory is allocated, kernels are chosen and caches filled.
+        work: what counts.
+        repeats: how often.
+    """
+    for run in ways.values():
+        run(warm)
+    seconds = dict.fromkeys(ways, float("inf"))
+    for _ in range(repeats):
+        for name, run in ways.items():
+            started = time.perf_counter()
+            run(work)
+            seconds[name] = min(seconds[name], time.perf_counter() - started)
+    return seconds
+
+
+def circumstances() -> dict[str, Any]:
+    """What a speed depends on besides what was measured: machine, versions, commit."""
+    return {"machine": machine(), "versions": versions(), "commit": commit()}
+
+
+def machine() -> dict[str, Any]:
+    """Processor, those of its instructions that matter here, and torch's threads."""
+    cpuinfo = Path("/proc/cpuinfo")
+    lines = cpuinfo.read_text().splitlines() if cpuinfo.is_file() else []
+    about = {key.strip(): value.strip() for key, _, value in (line.partition(":") for line in lines)}
+    return {
+        "processor": about.get("model name", platform.processor() or platform.machine()),
+        "flags": [flag for flag in FLAGS if flag in about.get("flags", "").split()],
+        "threads": torch.get_num_threads(),
+    }
