@@ -39,7 +39,8 @@ Deviations and our choices
     ``spectrogram_scaling="clip"`` and ``mfcc_scaling="clip"`` take each band's mean and deviation from the clip itself, which
     removes much of speaker and channel. More than one encoder layer is mixed by learned softmax weights.
     ``state_scaling`` gives each dimension of the encoder's states zero mean and unit variance over the training side, or over
-    each frame: without it a few dimensions of Whisper decide all weights.
+    each frame: without it a few dimensions of Whisper decide all weights. ``batch_norm`` scales the sum over the frames: sums
+    differ far less between clips than frames do, and are learned slowly as they are.
 """
 
 from __future__ import annotations
@@ -60,7 +61,7 @@ from ser_zoo.encoders import EncoderOptions, EncoderOutput, SpeechEncoder
 from ser_zoo.errors import EncoderError, SERZooError, SERZooWarning
 from ser_zoo.features import MFCC, Frames, FrontEnd, Spectrogram, frame_mask, normalise_per_clip
 from ser_zoo.models.base import Optim, SERModule
-from ser_zoo.models.layers import LayerMix, MaskedBiRNN, StateScaling, masked_max, masked_mean
+from ser_zoo.models.layers import LayerMix, MaskedBiRNN, PooledBatchNorm, StateScaling, masked_max, masked_mean
 
 SpectrogramScaling = Literal["training", "clip"]
 MFCCScaling = Literal["frame", "clip"]
@@ -397,19 +398,21 @@ class CoAttention(nn.Module):
         width: of s, m and w.
         dropout: before each linear layer.
         softmax: over the frames; False is a ReLU.
+        batch_norm: normalise the sum of the frames, over the training batch.
     """
 
-    def __init__(self, size: int, width: int, dropout: float, softmax: bool) -> None:
+    def __init__(self, size: int, width: int, dropout: float, softmax: bool, batch_norm: bool) -> None:
         super().__init__()
         self.softmax = softmax
         self.score = nn.Linear(2 * width, self._scores(size))
+        self.norm = PooledBatchNorm(size) if batch_norm else nn.Identity()
         self.semantic = nn.Linear(size, width)
         self.dropout = nn.Dropout(dropout)
 
     def forward(self, summaries: Tensor, states: Tensor, mask: Tensor) -> Tensor:
         """(B, 2 * width) s and m, (B, T, D), (B, T) valid frames -> (B, width)."""
         weights = self.weights(self.score(self.dropout(summaries)), states, mask)
-        pooled = (weights[:, None] @ states)[:, 0]
+        pooled = self.norm((weights[:, None] @ states)[:, 0])
         semantic: Tensor = self.semantic(self.dropout(pooled)).relu()
         return semantic
 
@@ -464,6 +467,7 @@ class CoAttnNetwork(nn.Module):
         lstm_dropout: float,
         mfcc_scaling: MFCCScaling,
         softmax: bool,
+        batch_norm: bool,
         width: int,
         dropout: float,
     ) -> None:
@@ -475,7 +479,7 @@ class CoAttnNetwork(nn.Module):
         self.mix = LayerMix(len(encoder.layers), encoder.width, state_scaling)
         self.spectrogram = self.SPECTROGRAM(spectrogram.size, channels, width, dropout, spectrogram_scaling)
         self.mfcc = self.MFCC(lstm_hidden, lstm_layers, lstm_dropout, width, dropout, mfcc_scaling)
-        self.attention = self.ATTENTION(encoder.width, width, dropout, softmax)
+        self.attention = self.ATTENTION(encoder.width, width, dropout, softmax, batch_norm)
         self.head = nn.Sequential(
             nn.Dropout(dropout),
             nn.Linear(3 * width, width),
@@ -612,6 +616,7 @@ class CoAttn(SERModule):
         state_scaling: of the encoder's states before they are mixed: over the training side, or over each frame.
         faithful: the released network, on segments of 3 s.
         softmax: over the encoder's frames; false is a ReLU. Default: true, but false in the faithful network.
+        batch_norm: normalise the sum of the encoder's frames, over the training batch.
         hop: seconds between the frames of spectrogram and MFCC.
         channels: of AlexNet's first convolution; the others have 3, 6, 4 and 4 times as many.
         alexnet: file of torchvision's ImageNet weights (.safetensors or .pth), or owner/name:file on the hub; default: none,
@@ -640,6 +645,7 @@ class CoAttn(SERModule):
         state_scaling: StateScaling = "none",
         faithful: bool = False,
         softmax: bool | None = None,
+        batch_norm: bool = False,
         hop: float = 0.01,
         channels: int = 64,
         alexnet: str | None = None,
@@ -680,6 +686,7 @@ class CoAttn(SERModule):
             lstm_dropout=lstm_dropout,
             mfcc_scaling=mfcc_scaling,
             softmax=not faithful if softmax is None else softmax,
+            batch_norm=batch_norm,
             width=width,
             dropout=dropout,
         )

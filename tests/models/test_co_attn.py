@@ -69,6 +69,7 @@ def fitted(tmp_path_factory: pytest.TempPathFactory, small_emo_db: Path) -> Any:
         {"softmax": False},
         {"spectrogram_scaling": "clip", "mfcc_scaling": "clip", "hop": 0.02},
         {"lstm_layers": 2, "state_scaling": "training"},
+        {"batch_norm": True, "state_scaling": "frame"},
     ],
 )
 def test_every_setting_is_independent_of_padding(changes: dict[str, Any], tmp_path: Path) -> None:
@@ -98,7 +99,7 @@ def test_layer_sizes_are_those_of_the_source(tmp_path: Path) -> None:
 
 def test_attention_is_a_softmax_over_valid_frames_of_what_s_and_m_make_of_them() -> None:
     torch.manual_seed(0)
-    layer = CoAttention(size=6, width=4, dropout=0.0, softmax=True)
+    layer = CoAttention(size=6, width=4, dropout=0.0, softmax=True, batch_norm=False)
     summaries, states, lengths = torch.randn(2, 8), torch.randn(2, 5, 6), torch.tensor([5, 3])
     with torch.no_grad():
         result = layer(summaries, states, frame_mask(lengths, 5))
@@ -111,7 +112,7 @@ def test_attention_is_a_softmax_over_valid_frames_of_what_s_and_m_make_of_them()
 
 
 def test_without_softmax_a_frame_counts_by_its_positive_score() -> None:
-    layer = CoAttention(size=2, width=1, dropout=0.0, softmax=False)
+    layer = CoAttention(size=2, width=1, dropout=0.0, softmax=False, batch_norm=False)
     queries, states = torch.tensor([[2.0**0.5, 0.0]]), torch.tensor([[[3.0, 1.0], [-2.0, 1.0], [5.0, 0.0]]])
     weights = layer.weights(queries, states, torch.tensor([[True, True, False]]))
     torch.testing.assert_close(weights, torch.tensor([[3.0, 0.0, 0.0]]))

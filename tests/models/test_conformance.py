@@ -143,6 +143,18 @@ def test_saved_and_loaded_model_has_the_same_logits(name: str, encoders: Path, s
 
 
 @every_model
+def test_a_captured_graph_gives_the_same_logits(name: str, encoders: Path) -> None:
+    """torch.compile as far as it is Python: what a backend then makes of the graphs is torch's own matter."""
+    model = small_model(name, encoders).eval()
+    torch.compiler.reset()
+    compiled = torch.compile(model.network, backend="eager")
+    for seconds in ([0.5, 1.2], [0.8]):  # the second shape makes it guess which sizes vary
+        inputs = model.inputs(batch_of(model, seconds))
+        with torch.no_grad():
+            torch.testing.assert_close(compiled(**inputs), model.network(**inputs), atol=TOLERANCE, rtol=0)
+
+
+@every_model
 def test_trains_under_bf16(name: str, encoders: Path, small_emo_db: Path, tmp_path: Path) -> None:
     data = SERDataModule("emo_db", str(small_emo_db), batch_size=30, sample_rate=22_050 if name == "cnn_attn" else 16_000)
     model = small_model(name, encoders, labels_of(data))
