@@ -82,7 +82,9 @@ class Spectrogram(nn.Module):
             pad_mode="constant",
             return_complex=True,
         )
-        power = torch.view_as_real(spectrum).square().sum(-1).transpose(1, 2)
+        # A sum over the last dimension, of two, takes six times as long.
+        real, imaginary = torch.view_as_real(spectrum.transpose(1, 2)).unbind(-1)
+        power = torch.addcmul(real.square(), imaginary, imaginary)
         if self.bank is not None:
             power = power @ self.bank.float()
         counts = lengths // self.hop + 1

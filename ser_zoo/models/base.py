@@ -357,7 +357,11 @@ class SERModule(L.LightningModule):
         if encoder:
             groups.append({"params": encoder, "lr": self.optim.encoder_lr or self.optim.lr})
         kind = torch.optim.AdamW if self.optim.optimizer == "adamw" else torch.optim.Adam
-        optimizer = kind(groups, lr=self.optim.lr, weight_decay=self.optim.weight_decay)
+        # In one pass over the parameters: on a processor seven times as fast for those of a fine-tuned encoder.
+        fused = all(p.device.type in ("cpu", "cuda", "mps") for group in groups for p in group["params"])
+        optimizer = kind(groups, lr=self.optim.lr, weight_decay=self.optim.weight_decay, fused=fused)
+        # It could undo the scaling of float16 by itself; Lightning, which then refuses to clip gradients, is to do that.
+        optimizer._step_supports_amp_scaling = False  # type: ignore[union-attr]
         if self.optim.schedule == "constant":
             return optimizer
         steps = max(1, int(self.trainer.estimated_stepping_batches))
