@@ -27,6 +27,7 @@ Our choices (all of the rest)
     Ablations that the abstract implies: ``fusion`` of the layers other than side by side (to the same C, so that what follows
     has the same size), and either attention left out (temporal-wise: the mean over time stands in).
     ``batch_norm`` scales u: means over time differ far less between clips than frames do, and are learned slowly as they are.
+    ``squash`` takes the tanh of LN(w): a few dimensions of Whisper are far larger than the others and would rule all sums.
     ``clip_dropout`` drops channels of a whole clip: dropout that differs from frame to frame is averaged out over time.
     ``stride`` averages that many neighbouring frames before the RNN, which shortens its loop over time as much.
     Padding reaches nothing: statistics, RNN and softmax are over a clip's own frames.
@@ -69,12 +70,16 @@ class LayerFusion(nn.Module):
         width: channels per layer.
         clip_dropout: of whole channels of a clip before a projection.
         stride: frames that are averaged to one.
+        squash: tanh after the normalisation.
     """
 
-    def __init__(self, fusion: Fusion, layers: int, size: int, width: int, clip_dropout: float, stride: int) -> None:
+    def __init__(
+        self, fusion: Fusion, layers: int, size: int, width: int, clip_dropout: float, stride: int, squash: bool
+    ) -> None:
         super().__init__()
         self.fusion = fusion
         self.stride = stride
+        self.squash = squash
         self.size = layers * width
         self.mix = LayerMix(layers) if fusion == "learned" else None
         self.clip_dropout = ClipDropout(clip_dropout)
@@ -86,6 +91,7 @@ class LayerFusion(nn.Module):
         if self.fusion == "last":
             states = states[:, -1:]
         states = F.layer_norm(states, states.shape[-1:])
+        states = states.tanh() if self.squash else states
         if self.stride > 1:
             states, lengths = average_frames(states, lengths, self.stride)
         if self.mix is not None:
@@ -134,10 +140,11 @@ class CTARNNNetwork(nn.Module):
         clip_dropout: float,
         stride: int,
         batch_norm: bool,
+        squash: bool,
     ) -> None:
         super().__init__()
         self.encoder = encoder
-        self.fusion = LayerFusion(fusion, len(encoder.layers), encoder.width, width, clip_dropout, stride)
+        self.fusion = LayerFusion(fusion, len(encoder.layers), encoder.width, width, clip_dropout, stride, squash)
         channels = self.fusion.size
         self.channel = ChannelAttention(channels, max(1, channels // reduction)) if channel_attention else None
         self.rnn = MaskedBiRNN(channels, hidden, cell=nn.GRU)
@@ -187,6 +194,7 @@ class CTARNN(SERModule):
         clip_dropout: of whole channels of a clip, in the encoder's states and after the BiGRU.
         stride: frames that are averaged to one before the BiGRU.
         batch_norm: normalise what is left of time, over the training batch.
+        squash: take the tanh of the encoder's normalised states.
         sample_rate: Hz; that of the encoder.
         optim: loss, optimiser and schedule.
 
@@ -219,6 +227,7 @@ class CTARNN(SERModule):
         clip_dropout: float = 0.0,
         stride: int = 1,
         batch_norm: bool = False,
+        squash: bool = False,
         sample_rate: int = 16_000,
         optim: Optim = Optim(lr=1e-3, optimizer="adam", weight_decay=1e-4),  # noqa: B008 - frozen, so safe to share
     ) -> None:
@@ -241,4 +250,5 @@ class CTARNN(SERModule):
             clip_dropout=clip_dropout,
             stride=stride,
             batch_norm=batch_norm,
+            squash=squash,
         )

@@ -23,10 +23,15 @@ def linear(layer: nn.Module, values: Tensor) -> Tensor:
 def reference(network: nn.Module, states: Tensor) -> Tensor:
     """Logits of one clip with (L, T, D) states, written out as the model card has it."""
     projections = network.fusion.projections
+
+    def scaled(values: Tensor) -> Tensor:
+        normalised = F.layer_norm(values, values.shape[-1:])
+        return normalised.tanh() if network.fusion.squash else normalised
+
     if network.fusion.fusion == "concatenate":
-        frames = torch.cat([linear(p, F.layer_norm(w, w.shape[-1:])) for p, w in zip(projections, states, strict=True)], dim=-1)
+        frames = torch.cat([linear(p, scaled(w)) for p, w in zip(projections, states, strict=True)], dim=-1)
     else:
-        normalised = torch.stack([F.layer_norm(w, w.shape[-1:]) for w in states])
+        normalised = torch.stack([scaled(w) for w in states])
         weights = {
             "last": lambda: torch.tensor([0.0] * (len(states) - 1) + [1.0]),
             "mean": lambda: torch.full((len(states),), 1 / len(states)),
@@ -50,9 +55,11 @@ def reference(network: nn.Module, states: Tensor) -> Tensor:
 
 @pytest.mark.parametrize("fusion", ["concatenate", "last", "mean", "learned"])
 @pytest.mark.parametrize("attention", [(True, True), (True, False), (False, True), (False, False)])
-def test_logits_are_those_of_the_equations(fusion: str, attention: tuple[bool, bool], tmp_path: Path) -> None:
+@pytest.mark.parametrize("squash", [True, False])
+def test_logits_are_those_of_the_equations(fusion: str, attention: tuple[bool, bool], squash: bool, tmp_path: Path) -> None:
     channel, temporal = attention
-    model = small_model("cta_rnn", tmp_path, fusion=fusion, channel_attention=channel, temporal_attention=temporal).eval()
+    options = {"channel_attention": channel, "temporal_attention": temporal, "squash": squash}
+    model = small_model("cta_rnn", tmp_path, fusion=fusion, **options).eval()
     if fusion == "learned":
         nn.init.normal_(model.network.fusion.mix.weights)
     batch = batch_of(model, [0.5, 1.2])
