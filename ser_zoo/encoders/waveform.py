@@ -175,9 +175,12 @@ def convolve(convolution: nn.Conv1d, hidden: Tensor) -> Tensor:
         # What a full stride of the kernel reads is no slice with gaps but a view.
         end = start + (frames * stride if taps == stride else (frames - 1) * stride + taps)
         read = by_frame[:, start:end]
-        windows = read.unflatten(1, (frames, stride)) if taps == stride else read.unfold(1, taps, stride).transpose(2, 3)
+        if taps == stride:
+            windows = read.reshape(len(read), frames, stride * read.shape[2])
+        else:
+            windows = read.unfold(1, taps, stride).transpose(2, 3).flatten(2)
         weight = convolution.weight[:, :, start : start + taps].transpose(1, 2).flatten(1)
-        part = functional.linear(windows.flatten(2), weight, bias if start == 0 else None)
+        part = functional.linear(windows, weight, bias if start == 0 else None)
         mixed = part if mixed is None else mixed + part
     assert mixed is not None
     return mixed.transpose(1, 2)

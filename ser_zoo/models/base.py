@@ -361,7 +361,7 @@ class SERModule(L.LightningModule):
         fused = all(p.device.type in ("cpu", "cuda", "mps") for group in groups for p in group["params"])
         optimizer = kind(groups, lr=self.optim.lr, weight_decay=self.optim.weight_decay, fused=fused)
         # It could undo the scaling of float16 by itself; Lightning, which then refuses to clip gradients, is to do that.
-        optimizer._step_supports_amp_scaling = False  # type: ignore[union-attr]
+        optimizer._step_supports_amp_scaling = False
         if self.optim.schedule == "constant":
             return optimizer
         steps = max(1, int(self.trainer.estimated_stepping_batches))
