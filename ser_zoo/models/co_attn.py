@@ -613,7 +613,7 @@ class CoAttn(SERModule):
         layers: hidden states that are used; more than one are mixed by learned weights.
         finetune_from: first encoder block that is trained (1: all blocks; 0: the convolutions too); null: frozen.
         encoder_options: how the encoder is loaded, computed and trained.
-        state_scaling: of the encoder's states before they are mixed: over the training side, or over each frame.
+        state_scaling: of the encoder's states before they are mixed: over the training side, over each frame, or its tanh.
         faithful: the released network, on segments of 3 s.
         softmax: over the encoder's frames; false is a ReLU. Default: true, but false in the faithful network.
         batch_norm: normalise the sum of the encoder's frames, over the training batch.

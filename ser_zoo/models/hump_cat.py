@@ -157,7 +157,7 @@ class HumpCat(SERModule):
         layers: hidden states that are used; more than one are mixed by learned weights.
         finetune_from: first encoder block that is trained (1: all blocks; 0: the convolutions too); null: frozen.
         encoder_options: how the encoder is loaded, computed and trained.
-        state_scaling: of the encoder's states before they are mixed: over the training side, or over each frame.
+        state_scaling: of the encoder's states before they are mixed: over the training side, over each frame, or its tanh.
         coefficients: number of MFCC.
         hop: seconds between frames of MFCC and prosody.
         lstm_hidden: width per direction of the BiLSTM over MFCC.

@@ -12,7 +12,7 @@ from torch.nn import functional as F
 
 from ser_zoo.features import frame_mask
 
-StateScaling = Literal["none", "training", "frame"]
+StateScaling = Literal["none", "training", "frame", "squash"]
 
 
 class MaskedBiRNN(nn.Module):
@@ -181,7 +181,8 @@ class LayerMix(nn.Module):
         layers: how many hidden states come in.
         size: their width.
         scaling: of the states before: none; training: each dimension of each layer to zero mean and unit variance over the
-            training side; frame: each frame of each layer to zero mean and unit variance over its dimensions.
+            training side; frame: each frame of each layer to zero mean and unit variance over its dimensions; squash: the tanh
+            of that.
 
     Attributes:
         standardise: the scaling by the training side, which `SERModule` fits before the first step; else None.
@@ -191,13 +192,15 @@ class LayerMix(nn.Module):
         super().__init__()
         self.weights = nn.Parameter(torch.zeros(layers)) if layers > 1 else None
         self.standardise = Standardise(layers, size) if scaling == "training" else None
-        self.by_frame = scaling == "frame"
+        self.by_frame = scaling in ("frame", "squash")
+        self.squash = scaling == "squash"
 
     def forward(self, states: Tensor) -> Tensor:
         """(B, L, T, D) -> (B, T, D)."""
         standardise = self.standardise
         if self.by_frame:
             states = F.layer_norm(states, states.shape[-1:])
+            states = states.tanh() if self.squash else states
         if self.weights is None:
             return states[:, 0] if standardise is None else standardise(states.transpose(1, 2))[:, :, 0]
         weights = self.weights.softmax(0)

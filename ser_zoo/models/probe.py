@@ -72,7 +72,7 @@ class Probe(SERModule):
         layers: hidden states that are mixed; null: all.
         finetune_from: first encoder block that is trained (1: all blocks; 0: the convolutions too); null: frozen.
         encoder_options: how the encoder is loaded, computed and trained.
-        state_scaling: of the encoder's states before they are mixed: over the training side, or over each frame.
+        state_scaling: of the encoder's states before they are mixed: over the training side, over each frame, or its tanh.
         projection: width of the linear layer before the classifier; null: none.
         sample_rate: Hz; that of the encoder.
         optim: loss, optimiser and schedule.

@@ -20,6 +20,7 @@ def reference(network: nn.Module, states: Tensor) -> Tensor:
         states = network.mix.standardise(states.transpose(0, 1)).transpose(0, 1)
     if network.mix.by_frame:
         states = (states - states.mean(-1, keepdim=True)) / (states.var(-1, correction=0, keepdim=True) + 1e-5).sqrt()
+        states = states.tanh() if network.mix.squash else states
     weights = torch.ones(1) if network.mix.weights is None else network.mix.weights.softmax(0)
     frames = network.project(torch.einsum("l,ltd->td", weights, states))
     return network.classifier(frames.mean(0))
@@ -27,7 +28,7 @@ def reference(network: nn.Module, states: Tensor) -> Tensor:
 
 @pytest.mark.parametrize("layers", [None, (2,), (0, 3)])
 @pytest.mark.parametrize("projection", [16, None])
-@pytest.mark.parametrize("scaling", ["none", "training", "frame"])
+@pytest.mark.parametrize("scaling", ["none", "training", "frame", "squash"])
 def test_logits_are_those_of_the_equations(
     layers: tuple[int, ...] | None, projection: int | None, scaling: str, tmp_path: Path
 ) -> None:
