@@ -55,13 +55,13 @@ from ser_zoo.models.layers import (
     MaskedBiRNN,
     PooledBatchNorm,
     SinusoidalPositions,
-    StateScaling,
     average_frames,
     masked_max,
     masked_mean,
 )
 
 Acoustic = Literal["mfcc", "log_mel", "spectrogram"]
+Scaling = Literal["none", "training", "frame"]  # the tanh that may follow elsewhere is part of this network
 ACOUSTIC_WIDTH = 40  # coefficients of the source, and the width to which the spectrograms are projected
 
 
@@ -103,7 +103,7 @@ class CrossAttnNetwork(nn.Module):
         acoustic: Acoustic,
         sample_rate: int,
         hop: float,
-        state_scaling: StateScaling,
+        state_scaling: Scaling,
         state_stride: int,
         lstm_hidden: int,
         lstm_layers: int,
@@ -256,7 +256,7 @@ class CrossAttn(SERModule):
         layers: Sequence[int] = (9,),
         finetune_from: int | None = 1,
         encoder_options: EncoderOptions = EncoderOptions(),  # noqa: B008 - frozen, so safe to share
-        state_scaling: StateScaling = "none",
+        state_scaling: Scaling = "none",
         state_stride: int = 1,
         acoustic: Acoustic = "mfcc",
         hop: float = 0.01,
