@@ -6,11 +6,11 @@ step     a training step of ``co_attn`` and ``cross_attn`` on 4 clips of 3 s of 
          with random weights, everything trained, in float32 and, where the processor multiplies it, under bfloat16 autocast;
          beside it the networks of ``reference.py`` in float32 with the same optimiser as torch has it by default (ours is
          fused). All steps are timed in turns and the fastest of ``--repeats`` counts. ``co_attn`` is ours by default, whole
-         clips and no row of 153 600; ``co_attn (faithful)`` is the released network. cross_attn's MFCC are computed in the step
-         by all; co_attn's features in our steps only: its reference is given them, as its authors extract them beforehand.
-         Before the timing, the loss is followed over ``--steps`` steps without dropout, in every way from the same weights and on the same
-         batches; but ``co_attn`` by default is another network than the released one, so its losses are compared between
-         precisions only.
+         clips and no row of 153 600; ``co_attn (faithful)`` is the released network. cross_attn's MFCC are computed
+         in the step by all; co_attn's features in our steps only: its reference is given them, as its authors extract
+         them beforehand. Before the timing, the loss is followed over ``--steps`` steps without dropout, in every way
+         from the same weights and on the same batches; but ``co_attn`` by default is another network than the
+         released one, so its losses are compared between precisions only.
 epoch    the second epoch of the recipe of RAVDESS (fold 1), validation and checkpoints included, and the share of its training
          that is spent on data: waiting for batches, and reading what is kept of encoder and front end. If the encoder's
          features are not kept yet in ``$SER_ZOO_CACHE``, they are before the first epoch.
