@@ -22,6 +22,8 @@ Deviations and our choices
     ``state_scaling`` gives every dimension of every layer zero mean and unit variance over the training side, or every frame
     of every layer over its dimensions, as the toolkit's ``normalize`` does. As they are, a few dimensions of some encoders
     (Whisper's above all) are hundreds of times larger than the others and rule the sum.
+    ``batch_norm`` scales the mean over time before P: means differ far less between clips than frames do, and are learned
+    slowly as they are. In evaluation it is one more linear map.
     The last hidden state comes after the final layer norm of the encoder where it has one.
 """
 
@@ -35,16 +37,19 @@ from torch import Tensor, nn
 from ser_zoo.encoders import EncoderOptions, EncoderOutput, SpeechEncoder
 from ser_zoo.features import frame_mask
 from ser_zoo.models.base import Optim, SERModule
-from ser_zoo.models.layers import LayerMix, StateScaling, masked_mean
+from ser_zoo.models.layers import LayerMix, PooledBatchNorm, StateScaling, masked_mean
 
 
 class ProbeNetwork(nn.Module):
     """The network; the arguments are those of ``Probe``."""
 
-    def __init__(self, classes: int, encoder: SpeechEncoder, projection: int | None, state_scaling: StateScaling) -> None:
+    def __init__(
+        self, classes: int, encoder: SpeechEncoder, projection: int | None, state_scaling: StateScaling, batch_norm: bool
+    ) -> None:
         super().__init__()
         self.encoder = encoder
         self.mix = LayerMix(len(encoder.layers), encoder.width, state_scaling)
+        self.norm: nn.Module = PooledBatchNorm(encoder.width) if batch_norm else nn.Identity()
         self.project: nn.Module = nn.Identity() if projection is None else nn.Linear(encoder.width, projection)
         self.classifier = nn.Linear(projection or encoder.width, classes)
 
@@ -59,7 +64,7 @@ class ProbeNetwork(nn.Module):
         states, counts = self.encoder(waveforms, lengths) if encoded is None else encoded
         # P is linear, so the mean may come first: the rest then runs once per clip instead of once per frame.
         pooled = masked_mean(self.mix(states), frame_mask(counts, states.shape[2]))
-        logits: Tensor = self.classifier(self.project(pooled))
+        logits: Tensor = self.classifier(self.project(self.norm(pooled)))
         return logits
 
 
@@ -73,6 +78,7 @@ class Probe(SERModule):
         finetune_from: first encoder block that is trained (1: all blocks; 0: the convolutions too); null: frozen.
         encoder_options: how the encoder is loaded, computed and trained.
         state_scaling: of the encoder's states before they are mixed: over the training side, over each frame, or its tanh.
+        batch_norm: normalise the mean over time, over the training batch.
         projection: width of the linear layer before the classifier; null: none.
         sample_rate: Hz; that of the encoder.
         optim: loss, optimiser and schedule.
@@ -95,6 +101,7 @@ class Probe(SERModule):
         finetune_from: int | None = None,
         encoder_options: EncoderOptions = EncoderOptions(),  # noqa: B008 - frozen, so safe to share
         state_scaling: StateScaling = "none",
+        batch_norm: bool = False,
         projection: int | None = 256,
         sample_rate: int = 16_000,
         optim: Optim = Optim(lr=1e-4, optimizer="adam", weight_decay=0.0),  # noqa: B008 - frozen, so safe to share
@@ -106,4 +113,5 @@ class Probe(SERModule):
             encoder=SpeechEncoder(encoder, layers, finetune_from, encoder_options),
             projection=projection,
             state_scaling=state_scaling,
+            batch_norm=batch_norm,
         )

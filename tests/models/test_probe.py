@@ -22,21 +22,30 @@ def reference(network: nn.Module, states: Tensor) -> Tensor:
         states = (states - states.mean(-1, keepdim=True)) / (states.var(-1, correction=0, keepdim=True) + 1e-5).sqrt()
         states = states.tanh() if network.mix.squash else states
     weights = torch.ones(1) if network.mix.weights is None else network.mix.weights.softmax(0)
-    frames = network.project(torch.einsum("l,ltd->td", weights, states))
-    return network.classifier(frames.mean(0))
+    mean = torch.einsum("l,ltd->td", weights, states).mean(0)
+    if isinstance(network.norm, nn.BatchNorm1d):
+        norm = network.norm
+        mean = (mean - norm.running_mean) / (norm.running_var + norm.eps).sqrt() * norm.weight + norm.bias
+    return network.classifier(network.project(mean))
 
 
 @pytest.mark.parametrize("layers", [None, (2,), (0, 3)])
 @pytest.mark.parametrize("projection", [16, None])
 @pytest.mark.parametrize("scaling", ["none", "training", "frame", "squash"])
+@pytest.mark.parametrize("batch_norm", [False, True])
 def test_logits_are_those_of_the_equations(
-    layers: tuple[int, ...] | None, projection: int | None, scaling: str, tmp_path: Path
+    layers: tuple[int, ...] | None, projection: int | None, scaling: str, batch_norm: bool, tmp_path: Path
 ) -> None:
-    model = small_model("probe", tmp_path, layers=layers, projection=projection, state_scaling=scaling).eval()
+    settings = {"layers": layers, "projection": projection, "state_scaling": scaling, "batch_norm": batch_norm}
+    model = small_model("probe", tmp_path, **settings).eval()
     network = model.network
     assert network.encoder.layers == (layers or tuple(range(BLOCKS + 1)))
     if network.mix.weights is not None:
         nn.init.normal_(network.mix.weights)
+    if batch_norm:
+        nn.init.normal_(network.norm.running_mean)
+        nn.init.uniform_(network.norm.running_var, 0.5, 2.0)
+        nn.init.normal_(network.norm.weight)
     if network.mix.standardise is not None:
         network.mix.standardise.fit([3 + torch.randn(9, len(network.encoder.layers), network.encoder.width)])
     batch = batch_of(model, [0.5, 1.2])
