@@ -13,7 +13,7 @@ from ser_zoo.protocols import protocols_of
 def run(argv: Sequence[str]) -> int:
     """List the corpora, or describe one."""
     parser = argparse.ArgumentParser(prog="ser-zoo corpora", description="List the corpora, or describe one.")
-    parser.add_argument("name", nargs="?", help="a corpus; shows its protocols")
+    parser.add_argument("name", nargs="?", help="a corpus; shows its tasks and protocols")
     parser.add_argument("--root", help="look for the named corpus in this folder")
     add_format(parser)
     options = parser.parse_args(argv)
@@ -35,10 +35,12 @@ def run(argv: Sequence[str]) -> int:
         }
         for protocol in protocols_of(corpus.name).values()
     ]
+    tasks = [{"task": task.name, "classes": list(task.labels), "source": task.source} for task in corpus.known_tasks()]
     if options.format == "json":
-        show([{**summary(corpus), "protocols": protocols}], "json")
+        show([{**summary(corpus), "tasks": tasks, "protocols": protocols}], "json")
     else:
         show([{"": key, corpus.title: value} for key, value in summary(corpus).items()], "table")
+        show(tasks, "table", "tasks, the default first")
         show(protocols, "table", "protocols, the default first")
     return 0
 
@@ -49,8 +51,11 @@ def summary(corpus: Corpus) -> dict[str, object]:
         "name": corpus.name,
         "title": corpus.title,
         "language": corpus.language,
+        "kind": corpus.kind,
         "classes": len(corpus.labels),
-        "utterances": corpus.size,
+        "speakers": corpus.speakers,
+        "utterances": sum(corpus.counts.values()),
+        "hours": corpus.hours,
         "synthetic": corpus.synthetic,
         "licence": corpus.licence,
         "found": corpus.found(),

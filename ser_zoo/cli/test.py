@@ -90,6 +90,6 @@ def _data(options: argparse.Namespace, checkpoint: Checkpoint) -> SERDataModule:
     given = {key: getattr(options, key) for key in ("corpus", "root", "protocol", "fold", "batch_size")}
     given = {key: value for key, value in given.items() if value is not None}
     if given.get("corpus", arguments.get("corpus")) != arguments.get("corpus"):
-        # Root, protocol and fold of one corpus say nothing for another.
-        arguments = {key: value for key, value in arguments.items() if key not in ("root", "protocol", "fold")}
+        # Root, task, protocol and fold of one corpus say nothing for another.
+        arguments = {key: value for key, value in arguments.items() if key not in ("root", "task", "protocol", "fold")}
     return SERDataModule(**{**arguments, **given})

@@ -8,7 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import cast
 
-from ser_zoo.corpora.base import Corpus, Utterance
+from ser_zoo.corpora.base import Corpus, Task, Utterance
 from ser_zoo.registry import lookup, resolve
 
 CORPORA: dict[str, str] = {
@@ -27,13 +27,14 @@ def corpus_class(name: str) -> type[Corpus]:
     return cast(type[Corpus], resolve(lookup(CORPORA, name, "corpus")))
 
 
-def create_corpus(name: str, root: Path | str | None = None) -> Corpus:
-    """The corpus ``name`` at ``root`` (None: its default place).
+def create_corpus(name: str, root: Path | str | None = None, task: str | None = None, labels: str | None = None) -> Corpus:
+    """The corpus ``name`` at ``root`` (None: its default place), with one of its tasks or a shared label space.
 
     Raises:
-        UnknownNameError: no such corpus.
+        UnknownNameError: no such corpus, task or label space.
+        CorpusError: both a task and a label space are given.
     """
-    return corpus_class(name)(root)
+    return corpus_class(name)(root, task, labels)
 
 
-__all__ = ["CORPORA", "Corpus", "Utterance", "corpus_class", "create_corpus"]
+__all__ = ["CORPORA", "Corpus", "Task", "Utterance", "corpus_class", "create_corpus"]

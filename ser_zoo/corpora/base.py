@@ -11,12 +11,14 @@ import re
 import warnings
 from abc import ABC, abstractmethod
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import ClassVar
 
+from ser_zoo.corpora.labels import SPACES
 from ser_zoo.errors import CorpusError, SERZooWarning
+from ser_zoo.registry import lookup
 
 AUDIO_SUFFIXES = (".wav", ".flac")
 
@@ -29,17 +31,20 @@ class Utterance:
         id: unique in the corpus; features, predictions and folds are joined by it.
         path: the recording.
         speaker: who speaks, as the release names the person.
-        label: the emotion by its canonical name (``happiness``, not ``happy`` or ``F``).
+        label: the emotion by its canonical name (``happiness``, not ``happy`` or ``F``), or by its class in a task.
         original_label: the emotion as the release writes it.
         gender: ``female`` or ``male``; None where the release does not say.
-        session: the recording session; None where the corpus has none.
+        session: the recording session, dialogue or broadcast that goes together; None where the corpus has none.
         text: id of the sentence that is spoken; None where it is not known.
         intensity: as the release names it; None where it is not varied.
         repetition: which take of the same text; None where there is one only.
+        style: how it came to be said (``improvised``, ``scripted``, ``song``); None where it is not varied.
         language: ISO 639-1 code.
+        split: ``train``, ``validation`` or ``test`` where the release itself says so.
         start: seconds from the start of the recording.
         end: seconds; None means up to the end of the recording.
         soft: what the annotators heard, canonical label -> share or number of votes; None where the release does not say.
+        dimensions: ``valence``, ``arousal`` and ``dominance`` on the release's own scale; None where it has none.
     """
 
     id: str
@@ -52,10 +57,77 @@ class Utterance:
     text: str | None = None
     intensity: str | None = None
     repetition: str | None = None
+    style: str | None = None
     language: str | None = None
+    split: str | None = None
     start: float = 0.0
     end: float | None = None
     soft: Mapping[str, float] | None = field(default=None, hash=False)
+    dimensions: Mapping[str, float] | None = field(default=None, hash=False)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Task:
+    """Which utterances of a release are told apart, and into which classes.
+
+    Attributes:
+        name: as ``--data.task`` takes it.
+        classes: canonical label of the release -> class; utterances of other labels are left out. The order of the classes is
+            that of the model's outputs.
+        where: attribute of an utterance -> values of those that are kept.
+        source: who uses this task.
+    """
+
+    name: str
+    classes: Mapping[str, str]
+    where: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    source: str = ""
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """The classes, each once."""
+        return tuple(dict.fromkeys(self.classes.values()))
+
+    def select(self, utterances: Iterable[Utterance]) -> list[Utterance]:
+        """The utterances of the task under the names of its classes, with votes for them alone, in the order given."""
+        return [
+            replace(row, label=self.classes[row.label], soft=None if row.soft is None else self._merged(row.soft))
+            for row in utterances
+            if row.label in self.classes and self._kept(row)
+        ]
+
+    def dropped(self, utterances: Iterable[Utterance]) -> dict[str, int]:
+        """How many utterances of which label ``select`` leaves out, most first."""
+        return dict(
+            Counter(row.label for row in utterances if row.label not in self.classes or not self._kept(row)).most_common()
+        )
+
+    def _kept(self, row: Utterance) -> bool:
+        return all(getattr(row, attribute) in values for attribute, values in self.where.items())
+
+    def _merged(self, soft: Mapping[str, float]) -> dict[str, float]:
+        merged: dict[str, float] = {}
+        for label, votes in soft.items():
+            if label in self.classes:
+                merged[self.classes[label]] = merged.get(self.classes[label], 0.0) + votes
+        return merged
+
+
+@dataclass(frozen=True, kw_only=True)
+class Download:
+    """A file that an openly licensed release consists of.
+
+    Attributes:
+        url: where it is.
+        checksum: ``md5:<hex>`` or ``sha256:<hex>``; None where none is published.
+        size: bytes; None where it is not known.
+        folder: of the root, into which an archive is unpacked or a file is put.
+    """
+
+    url: str
+    checksum: str | None = None
+    size: int | None = None
+    folder: str = "."
 
 
 class Corpus(ABC):
@@ -64,39 +136,78 @@ class Corpus(ABC):
     Args:
         root: folder of the release. None means ``$SER_ZOO_DATA/<name>``, and without that variable ``data/<name>``
             below the working directory.
+        task: name of one of the corpus's tasks; None means its first.
+        labels: name of a label space that several corpora share (see ``ser_zoo.corpora.labels``), in place of a task.
+
+    Attributes:
+        task: which utterances are told apart, and into which classes.
+
+    Raises:
+        UnknownNameError: no such task or label space.
+        CorpusError: both are given.
     """
 
     name: ClassVar[str]
     title: ClassVar[str]
     language: ClassVar[str]
+    """ISO 639-1 codes, with commas between them."""
+    kind: ClassVar[str]
+    """How the emotions came about, in a few words: ``acted``, ``acted and improvised dialogues``."""
     licence: ClassVar[str]
     url: ClassVar[str]
-    labels: ClassVar[tuple[str, ...]]
-    """Canonical labels of the complete release, in the order of the model's outputs."""
-    size: ClassVar[int]
-    """Number of utterances of the complete release."""
+    """Where to get the release, or where to ask for it."""
+    counts: ClassVar[Mapping[str, int]]
+    """Canonical label -> utterances of the complete release."""
+    speakers: ClassVar[int | None]
+    """How many people speak in it; None where that is not known."""
+    hours: ClassVar[float | None] = None
+    """Of all utterances; None where it is not known."""
     layout: ClassVar[str]
     """What the root must hold, in words for an error message."""
+    tasks: ClassVar[tuple[Task, ...]] = ()
+    """The default first. Without any, all labels are told apart."""
+    downloads: ClassVar[tuple[Download, ...]] = ()
+    """What ``ser-zoo prepare`` fetches; empty where the release must be asked for."""
+    compressed: ClassVar[tuple[str, ...]] = ()
+    """Suffixes of recordings that ``ser-zoo prepare`` turns into wav files beside them."""
     synthetic: ClassVar[bool] = False
 
-    def __init__(self, root: Path | str | None = None) -> None:
+    def __init__(self, root: Path | str | None = None, task: str | None = None, labels: str | None = None) -> None:
         self.root = Path(root).expanduser() if root is not None else default_root(self.name)
+        if task is not None and labels is not None:
+            raise CorpusError(f"--data.task {task} and --data.labels {labels} both name the classes. Give one of them.")
+        known = {known.name: known for known in self.known_tasks()}
+        if labels is not None:
+            self.task = common_task(labels)
+        else:
+            self.task = next(iter(known.values())) if task is None else lookup(known, task, f"task of {self.name}")
+
+    @classmethod
+    def known_tasks(cls) -> tuple[Task, ...]:
+        """The tasks of this corpus, the default first."""
+        every = Task(name=f"{len(cls.counts)}class", classes={label: label for label in cls.counts}, source="all labels")
+        return cls.tasks or (every,)
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """The classes of the task, in the order of the model's outputs."""
+        return self.task.labels
 
     @abstractmethod
     def files(self) -> Iterable[Path]:
         """The recordings where the release keeps them; empty where the layout is not that of the release."""
 
     @abstractmethod
-    def parse(self, path: Path) -> Utterance | None:
-        """The row of one recording; None for a file that the release has but this task does not use.
+    def rows(self) -> Iterable[Utterance]:
+        """All utterances of the release that are there, under canonical labels, in any order.
 
         Raises:
-            CorpusError: the name does not follow the release's grammar.
+            CorpusError: a name or a line breaks the grammar of the release.
         """
 
-    @abstractmethod
     def missing(self, utterances: Sequence[Utterance]) -> list[str]:
         """What the complete release has and this folder lacks, in words; empty when it is complete."""
+        return label_shortfalls(utterances, self.counts)
 
     def prepare(self) -> None:  # noqa: B027 - optional on purpose
         """Make the release if this corpus is one that can be made; does nothing for recorded corpora."""
@@ -106,7 +217,23 @@ class Corpus(ABC):
         return self.root.is_dir() and any(True for _ in self.files())
 
     def utterances(self) -> list[Utterance]:
-        """All utterances, sorted by id; warns when the release is not complete.
+        """The utterances of the task, sorted by id; warns when the release is not complete.
+
+        Raises:
+            CorpusError: see ``release``; or nothing in it belongs to the task.
+        """
+        release = self.release()
+        utterances = self.task.select(release)
+        if not utterances:
+            found = ", ".join(f"{label} {count}" for label, count in self.task.dropped(release).items())
+            raise CorpusError(
+                f"{self.title} at {self.root} has no utterance of task {self.task.name} ({', '.join(self.labels)}): its labels "
+                f"are {found}. Take another task ({', '.join(task.name for task in self.known_tasks())})."
+            )
+        return utterances
+
+    def release(self) -> list[Utterance]:
+        """All utterances of the release, sorted by id, whatever the task; warns when it is not complete.
 
         Raises:
             CorpusError: the folder is missing or is not the release, a name breaks the grammar, or two files have the
@@ -115,13 +242,10 @@ class Corpus(ABC):
         if not self.root.is_dir():
             raise CorpusError(f"{self.title} not found: there is no folder {self.root}. {self._advice()}")
         rows: dict[str, Utterance] = {}
-        for path in self.files():
-            row = self.parse(path)
-            if row is None:
-                continue
+        for row in self.rows():
             if row.id in rows:
                 raise CorpusError(
-                    f"{self.title}: two files for utterance {row.id}: {rows[row.id].path} and {path}. Expected one "
+                    f"{self.title}: two files for utterance {row.id}: {rows[row.id].path} and {row.path}. Expected one "
                     "file per utterance. Remove one of them."
                 )
             rows[row.id] = row
@@ -131,7 +255,7 @@ class Corpus(ABC):
         utterances = [rows[key] for key in sorted(rows)]
         if missing := self.missing(utterances):
             warnings.warn(
-                f"{self.title} at {self.root} is not complete: {len(utterances)} of {self.size} utterances. "
+                f"{self.title} at {self.root} is not complete: {len(utterances)} of {sum(self.counts.values())} utterances. "
                 f"Missing: {'; '.join(missing)}. Going on with what is there.",
                 SERZooWarning,
                 stacklevel=2,
@@ -145,13 +269,50 @@ class Corpus(ABC):
         )
 
 
+class FileNameCorpus(Corpus):
+    """A corpus whose file names say everything."""
+
+    @abstractmethod
+    def parse(self, path: Path) -> Utterance | None:
+        """The row of one recording; None for a file that the release has but no task uses.
+
+        Raises:
+            CorpusError: the name does not follow the release's grammar.
+        """
+
+    def rows(self) -> Iterator[Utterance]:
+        """One per file that ``parse`` takes."""
+        for path in self.files():
+            row = self.parse(path)
+            if row is not None:
+                yield row
+
+
 def default_root(name: str) -> Path:
     """``$SER_ZOO_DATA/<name>``, else ``data/<name>`` below the working directory."""
     return Path(os.environ.get("SER_ZOO_DATA") or "data") / name
 
 
-def audio_files(folder: Path) -> list[Path]:
-    """The .wav and .flac files directly in ``folder`` in the order of their names, any case of the suffix.
+def common_task(space: str) -> Task:
+    """The task of a label space that corpora share: every label that the space has a class for.
+
+    Raises:
+        UnknownNameError: no such space.
+    """
+    return Task(name=space, classes=lookup(SPACES, space, "label space"), source="shared by corpora")
+
+
+def keep(*labels: str, **merged: str) -> dict[str, str]:
+    """Classes of a task: ``labels`` as they are, and label -> class of ``merged``.
+
+    >>> keep("anger", "happiness", excitement="happiness")
+    {'anger': 'anger', 'happiness': 'happiness', 'excitement': 'happiness'}
+    """
+    return {**{label: label for label in labels}, **merged}
+
+
+def audio_files(folder: Path, suffixes: Sequence[str] = AUDIO_SUFFIXES) -> list[Path]:
+    """The recordings directly in ``folder`` in the order of their names, any case of the suffix.
 
     Files that archives from macOS leave behind (``._x``, ``.DS_Store``) are passed over.
     """
@@ -160,8 +321,27 @@ def audio_files(folder: Path) -> list[Path]:
     return sorted(
         path
         for path in folder.iterdir()
-        if path.suffix.lower() in AUDIO_SUFFIXES and not path.name.startswith(".") and path.is_file()
+        if path.suffix.lower() in suffixes and not path.name.startswith(".") and path.is_file()
     )
+
+
+def walk(folder: Path, suffixes: Sequence[str] = AUDIO_SUFFIXES) -> Iterator[Path]:
+    """The recordings in ``folder`` and all folders below it, folder by folder in the order of their names.
+
+    Hidden folders and ``__MACOSX`` are passed over, as hidden files are.
+    """
+    yield from audio_files(folder, suffixes)
+    if folder.is_dir():
+        for path in sorted(folder.iterdir()):
+            if path.is_dir() and not path.name.startswith((".", "__MACOSX")):
+                yield from walk(path, suffixes)
+
+
+def prefer_wav(paths: Iterable[Path]) -> list[Path]:
+    """``paths`` without those beside which a wav file of the same name stands, which ``ser-zoo prepare`` has made of them."""
+    every = list(paths)
+    converted = {path.with_suffix("") for path in every if path.suffix.lower() == ".wav"}
+    return [path for path in every if path.suffix.lower() == ".wav" or path.with_suffix("") not in converted]
 
 
 def subfolder(root: Path, name: str) -> Path:
@@ -200,7 +380,7 @@ def listing(folder: Path) -> str:
     return short_list(names, 6) if names else "nothing"
 
 
-def label_shortfalls(utterances: Iterable[Utterance], expected: dict[str, int]) -> list[str]:
+def label_shortfalls(utterances: Iterable[Utterance], expected: Mapping[str, int]) -> list[str]:
     """Per label, how many utterances fewer than ``expected`` there are, in words."""
     counts = Counter(utterance.label for utterance in utterances)
     return [f"{label} {count - counts[label]} of {count}" for label, count in expected.items() if counts[label] < count]

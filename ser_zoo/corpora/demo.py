@@ -40,12 +40,12 @@ import shutil
 import tempfile
 import uuid
 import wave
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
-from ser_zoo.corpora.base import Corpus, Utterance, audio_files, listing, match_name, short_list
+from ser_zoo.corpora.base import FileNameCorpus, Utterance, audio_files, listing, match_name, short_list
 from ser_zoo.errors import CorpusError
 
 if TYPE_CHECKING:
@@ -201,7 +201,7 @@ GRAMMAR = re.compile(
 )
 
 
-class Demo(Corpus):
+class Demo(FileNameCorpus):
     """The synthetic demo corpus; the docstring of its module says what it is.
 
     Args:
@@ -212,10 +212,13 @@ class Demo(Corpus):
     name: ClassVar[str] = "demo"
     title: ClassVar[str] = "Demo (synthetic)"
     language: ClassVar[str] = "en"
+    kind: ClassVar[str] = "synthesised by rules"
     licence: ClassVar[str] = "synthetic: made on your own machine by espeak-ng (GPL-3.0-or-later)"
     url: ClassVar[str] = "https://github.com/espeak-ng/espeak-ng"
-    labels: ClassVar[tuple[str, ...]] = ("anger", "happiness", "neutral", "sadness")
-    size: ClassVar[int] = len(SPEAKERS) * len(SENTENCES) * len(RULES) * REPETITIONS
+    counts: ClassVar[Mapping[str, int]] = dict.fromkeys(
+        ("anger", "happiness", "neutral", "sadness"), len(SPEAKERS) * len(SENTENCES) * REPETITIONS
+    )
+    speakers: ClassVar[int] = len(SPEAKERS)
     layout: ClassVar[str] = "folders f1 ... m4 with files like f1-s2-anger-1.wav, and a file VERSION"
     synthetic: ClassVar[bool] = True
 

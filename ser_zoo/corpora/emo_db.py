@@ -11,11 +11,11 @@ read.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import ClassVar
 
-from ser_zoo.corpora.base import Corpus, Utterance, audio_files, label_shortfalls, match_name, subfolder
+from ser_zoo.corpora.base import FileNameCorpus, Task, Utterance, audio_files, keep, match_name, subfolder
 
 GRAMMAR = re.compile(r"(?P<speaker>03|08|09|1[0-6])(?P<text>[ab]\d{2})(?P<emotion>[WLEAFTN])(?P<version>[a-z])")
 EMOTIONS = {
@@ -40,17 +40,27 @@ COUNTS = {
 }
 
 
-class EmoDB(Corpus):
+class EmoDB(FileNameCorpus):
     """Reader of EMO-DB; classes without utterances are left out by the data module, as in every corpus."""
 
     name: ClassVar[str] = "emo_db"
     title: ClassVar[str] = "EMO-DB"
     language: ClassVar[str] = "de"
+    kind: ClassVar[str] = "acted"
     licence: ClassVar[str] = "CC0-1.0"
     url: ClassVar[str] = "http://emodb.bilderbar.info/download/download.zip"
-    labels: ClassVar[tuple[str, ...]] = tuple(COUNTS)
-    size: ClassVar[int] = 535
+    counts: ClassVar[Mapping[str, int]] = COUNTS
+    speakers: ClassVar[int] = 10
+    hours: ClassVar[float] = 0.41
     layout: ClassVar[str] = "the unpacked release, with the folder wav/ (wav/03a01Fa.wav ...)"
+    tasks: ClassVar[tuple[Task, ...]] = (
+        Task(name="7class", classes=keep(*COUNTS), source="the release"),
+        Task(
+            name="4class",
+            classes=keep("anger", "happiness", "neutral", "sadness"),
+            source="as in IEMOCAP: 339 utterances",
+        ),
+    )
 
     def files(self) -> Iterable[Path]:
         """The recordings in ``wav/``."""
@@ -70,7 +80,3 @@ class EmoDB(Corpus):
             repetition=match["version"],
             language=self.language,
         )
-
-    def missing(self, utterances: Sequence[Utterance]) -> list[str]:
-        """Per emotion, how many of the release's utterances are not there."""
-        return label_shortfalls(utterances, COUNTS)

@@ -36,6 +36,8 @@ class SERDataModule(L.LightningDataModule):
     Args:
         corpus: name as ``ser-zoo corpora`` lists it.
         root: folder of the official release. Default: $SER_ZOO_DATA/<corpus>, else data/<corpus>.
+        task: which utterances are told apart, into which classes; ``ser-zoo corpora <corpus>`` lists them. Default: its first.
+        labels: a label space that several corpora share (common4, common6, common7), in place of a task.
         protocol: name of the protocol; default: the corpus's honest one.
         fold: number of the fold, from 1.
         batch_size: utterances per batch and process.
@@ -61,6 +63,8 @@ class SERDataModule(L.LightningDataModule):
         self,
         corpus: str,
         root: str | None = None,
+        task: str | None = None,
+        labels: str | None = None,
         protocol: str | None = None,
         fold: int = 1,
         batch_size: int = 16,
@@ -82,7 +86,7 @@ class SERDataModule(L.LightningDataModule):
     ) -> None:
         super().__init__()
         self.save_hyperparameters()
-        self.corpus = create_corpus(corpus, root)
+        self.corpus = create_corpus(corpus, root, task, labels)
         self.protocol = find_protocol(corpus, protocol)
         self.protocol.check_fold(fold)
         sizes = {"batch_size": batch_size, "sample_rate": sample_rate, "max_seconds": max_seconds, "crop_seconds": crop_seconds}

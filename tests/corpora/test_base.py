@@ -6,9 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from ser_zoo.corpora import CORPORA, corpus_class, create_corpus
-from ser_zoo.corpora.base import audio_files, default_root, listing, short_list, subfolder
-from ser_zoo.errors import UnknownNameError
+from ser_zoo.corpora import CORPORA, Task, Utterance, corpus_class, create_corpus
+from ser_zoo.corpora.base import audio_files, default_root, keep, listing, prefer_wav, short_list, subfolder, walk
+from ser_zoo.corpora.labels import CANONICAL, SPACES
+from ser_zoo.errors import CorpusError, SERZooWarning, UnknownNameError
+from tests.releases import write_emo_db
 
 
 @pytest.fixture(params=sorted(CORPORA))
@@ -54,9 +56,16 @@ def test_a_name_in_the_table_is_that_of_its_class(name: str) -> None:
 
 def test_a_class_says_what_the_listing_shows(name: str) -> None:
     cls = corpus_class(name)
-    assert all((cls.title, cls.language, cls.licence, cls.url, cls.layout))
-    assert cls.size > 0
-    assert len(set(cls.labels)) == len(cls.labels) > 1
+    assert all((cls.title, cls.language, cls.kind, cls.licence, cls.url, cls.layout))
+    assert min(cls.counts.values()) > 0
+    assert cls.speakers is None or cls.speakers > 0
+    assert all(download.checksum is None or download.checksum.split(":")[0] in ("md5", "sha256") for download in cls.downloads)
+    tasks = cls.known_tasks()
+    assert len({task.name for task in tasks}) == len(tasks) > 0
+    for task in tasks:
+        assert task.source
+        assert len(task.labels) > 1
+        assert task.classes.keys() <= cls.counts.keys()
 
 
 def test_only_the_demo_is_synthetic() -> None:
@@ -68,7 +77,78 @@ def test_an_unknown_corpus_gets_the_nearest_name() -> None:
         create_corpus("emodb")
 
 
+# Tasks and shared label spaces.
+
+
+def utterance(label: str, **more: object) -> Utterance:
+    return Utterance(id=label, path=Path("x.wav"), speaker="1", label=label, original_label=label, **more)
+
+
+def test_a_task_merges_and_drops_labels_and_counts_what_it_drops() -> None:
+    task = Task(name="2class", classes=keep("happiness", "anger", excitement="happiness"), where={"style": ("improvised",)})
+    rows = [utterance(label, style="improvised") for label in ("anger", "excitement", "fear")] + [
+        utterance("happiness", style="scripted")
+    ]
+    assert task.labels == ("happiness", "anger")
+    assert [(row.id, row.label) for row in task.select(rows)] == [("anger", "anger"), ("excitement", "happiness")]
+    assert task.dropped([*rows, rows[2]]) == {"fear": 2, "happiness": 1}
+
+
+def test_votes_are_merged_as_the_labels_are() -> None:
+    task = Task(name="2class", classes=keep("happiness", "anger", excitement="happiness"))
+    row = utterance("anger", soft={"happiness": 1.0, "excitement": 2.0, "fear": 4.0, "anger": 3.0})
+    assert task.select([row])[0].soft == {"happiness": 3.0, "anger": 3.0}
+
+
+def test_a_space_is_a_task_of_every_corpus(emo_db: Path) -> None:
+    corpus = create_corpus("emo_db", emo_db, labels="common6")
+    assert corpus.labels == ("anger", "disgust", "fear", "happiness", "neutral", "sadness")
+    assert len(corpus.utterances()) == 535 - 81
+    assert corpus.task.dropped(corpus.release()) == {"boredom": 81}
+
+
+def test_spaces_name_canonical_labels_alone() -> None:
+    for space in SPACES.values():
+        assert space.keys() <= set(CANONICAL)
+        assert set(space.values()) <= space.keys()
+
+
+def test_an_unknown_task_gets_the_nearest_name() -> None:
+    with pytest.raises(UnknownNameError, match=r"Unknown task of emo_db '4clas'. Did you mean 4class"):
+        create_corpus("emo_db", task="4clas")
+
+
+def test_a_task_and_a_space_exclude_each_other() -> None:
+    with pytest.raises(CorpusError, match=r"--data\.task 4class and --data\.labels common4 both name the classes"):
+        create_corpus("emo_db", task="4class", labels="common4")
+
+
+def test_a_release_without_anything_of_the_task_is_refused(tmp_path: Path) -> None:
+    write_emo_db(tmp_path, ["03"], "LE", 1)
+    with (
+        pytest.warns(SERZooWarning),
+        pytest.raises(
+            CorpusError,
+            match=r"no utterance of task 4class .*its labels are disgust 1, boredom 1\. Take another task \(7class, 4class\)",
+        ),
+    ):
+        create_corpus("emo_db", tmp_path, task="4class").utterances()
+
+
 # The walk over the files.
+
+
+def test_the_walk_goes_down_in_order_and_passes_over_what_is_hidden(tmp_path: Path) -> None:
+    for file in ("b/x.wav", "a/y.wav", "z.wav", ".git/h.wav", "__MACOSX/a/y.wav", "a/._y.wav", "a/m.mp4"):
+        (tmp_path / file).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / file).touch()
+    assert [path.relative_to(tmp_path).as_posix() for path in walk(tmp_path)] == ["z.wav", "a/y.wav", "b/x.wav"]
+    assert [path.name for path in walk(tmp_path, (".mp4",))] == ["m.mp4"]
+
+
+def test_what_was_converted_comes_before_its_source() -> None:
+    paths = [Path("a.mp4"), Path("a.wav"), Path("b.mp4"), Path("x/a.mp4")]
+    assert prefer_wav(paths) == [Path("a.wav"), Path("b.mp4"), Path("x/a.mp4")]
 
 
 def test_audio_files_are_sorted_and_nothing_else_is_taken(tmp_path: Path) -> None:

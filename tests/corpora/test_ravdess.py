@@ -46,7 +46,7 @@ def touch(root: Path, names: list[str], suffix: str = ".wav") -> Path:
 def test_a_complete_release_gives_every_utterance_and_no_warning(ravdess: Path, recwarn: pytest.WarningsRecorder) -> None:
     rows = RAVDESS(ravdess).utterances()
     assert not recwarn.list
-    assert len(rows) == RAVDESS.size == 1440
+    assert len(rows) == sum(RAVDESS.counts.values()) == 1440
     assert Counter(row.label for row in rows) == CLASSES
     assert Counter(row.speaker for row in rows) == dict.fromkeys(RAVDESS_ACTORS, 60)
     assert Counter(row.intensity for row in rows) == {"normal": 768, "strong": 672}
@@ -70,6 +70,7 @@ def test_a_row_says_what_its_file_name_says() -> None:
         text="01",
         intensity="strong",
         repetition="02",
+        style="speech",
         language="en",
     )
 
@@ -98,6 +99,22 @@ def test_songs_and_videos_are_passed_over(tmp_path: Path) -> None:
     touch(tmp_path, [speech, "03-02-05-01-01-01-07", "01-01-05-01-01-01-07", "02-01-05-01-01-01-07"])
     with pytest.warns(SERZooWarning, match="1 of 1440"):
         assert [row.id for row in RAVDESS(tmp_path).utterances()] == [speech]
+
+
+def test_songs_are_read_by_the_tasks_that_want_them(tmp_path: Path) -> None:
+    speech, song = "03-01-05-01-01-01-07", "03-02-05-01-01-01-07"
+    touch(tmp_path, [speech, song])
+    assert [(row.id, row.style) for row in RAVDESS(tmp_path, "song").utterances()] == [(song, "song")]
+    with pytest.warns(SERZooWarning, match="Missing: actor 01"):
+        assert [row.id for row in RAVDESS(tmp_path, "speech_and_song").utterances()] == [speech, song]
+
+
+@pytest.mark.parametrize(("task", "counts"), [("4class", 672), ("6class", 1056), ("7class", 1440)])
+def test_tasks_take_their_part_of_the_release(ravdess: Path, task: str, counts: int) -> None:
+    rows = RAVDESS(ravdess, task).utterances()
+    assert len(rows) == counts
+    assert {row.label for row in rows} == set(RAVDESS(ravdess, task).labels)
+    assert Counter(row.label for row in rows)["neutral"] == (288 if task == "7class" else 96)
 
 
 def test_a_release_of_songs_is_not_found(tmp_path: Path) -> None:
