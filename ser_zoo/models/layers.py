@@ -143,8 +143,8 @@ class ChannelAttention(nn.Module):
         super().__init__()
         self.shared = nn.Sequential(nn.Linear(channels, hidden), nn.ReLU(), nn.Linear(hidden, channels))
 
-    def forward(self, values: Tensor, mask: Tensor) -> Tensor:
-        """(B, T, C), (B, T) -> (B, T, C)."""
+    def forward(self, values: Tensor, mask: Tensor | None) -> Tensor:
+        """(B, T, C), (B, T) or None where all is valid -> (B, T, C)."""
         weights = self.shared(masked_mean(values, mask)) + self.shared(masked_max(values, mask))
         weighed: Tensor = values * weights.sigmoid()[:, None]
         return weighed
@@ -233,15 +233,20 @@ class MaskedBatchNorm(nn.Module):
         super().__init__()
         self.norm = nn.BatchNorm1d(size)
 
-    def forward(self, values: Tensor, mask: Tensor) -> Tensor:
-        """(B, T, ..., size), (B, T) -> (B, T, ..., size); frames that are not valid come out as zero."""
-        if not self.training or mask.all():  # pointwise, or all valid: there is no need to pick frames
-            normalised: Tensor = self.norm(values.flatten(0, -2)).view_as(values)
-            return normalised * mask.view(*mask.shape, *[1] * (values.dim() - 2))
+    def forward(self, values: Tensor, mask: Tensor | None) -> Tensor:
+        """(B, T, ..., size), (B, T) or None where all is valid -> (B, T, ..., size); what is not valid comes out as zero."""
+        if mask is None or (self.training and mask.all()):  # there is no need to pick frames
+            return self._normalise(values)
+        if not self.training:  # pointwise
+            return self._normalise(values) * mask.view(*mask.shape, *[1] * (values.dim() - 2))
         output = torch.zeros_like(values)
         valid = values[mask]
-        output[mask] = self.norm(valid.flatten(0, -2)).view_as(valid).to(values.dtype)
+        output[mask] = self._normalise(valid).to(values.dtype)
         return output
+
+    def _normalise(self, values: Tensor) -> Tensor:
+        normalised: Tensor = self.norm(values.flatten(0, -2)).view_as(values)
+        return normalised
 
 
 class MaskedConv2d(nn.Module):
@@ -320,14 +325,18 @@ class Standardise(nn.Module):
         return (values - self.mean) / self.deviation
 
 
-def masked_mean(values: Tensor, mask: Tensor) -> Tensor:
-    """Mean over the valid frames: (B, T, D), (B, T) -> (B, D)."""
+def masked_mean(values: Tensor, mask: Tensor | None) -> Tensor:
+    """Mean over the valid frames: (B, T, D), (B, T) or None where all is valid -> (B, D)."""
+    if mask is None:
+        return values.sum(1) / values.shape[1]
     weights = mask[..., None].to(values.dtype)
     return (values * weights).sum(1) / weights.sum(1).clamp(min=1)
 
 
-def masked_max(values: Tensor, mask: Tensor) -> Tensor:
-    """Maximum over the valid frames: (B, T, D), (B, T) -> (B, D)."""
+def masked_max(values: Tensor, mask: Tensor | None) -> Tensor:
+    """Maximum over the valid frames: (B, T, D), (B, T) or None where all is valid -> (B, D)."""
+    if mask is None:  # by pooling, which remembers where it was; amax looks for it again
+        return F.adaptive_max_pool1d(values.transpose(1, 2), 1)[..., 0]
     return values.masked_fill(~mask[..., None], float("-inf")).amax(1)
 
 
