@@ -153,11 +153,14 @@ def plain_mfcc(waveform: np.ndarray) -> np.ndarray:
 
 
 def transform(waveform: np.ndarray, points: int, window: str, length: int) -> np.ndarray:
-    """(points // 2 + 1, T) short-time Fourier transform, frames centred and padded with zeros."""
-    weights = np.pad(scipy.signal.get_window(window, length).astype(np.float32), (points - length) // 2)
+    """(points // 2 + 1, T) short-time Fourier transform, frames centred and padded with zeros.
+
+    As in librosa the window has double precision, and so has the transform; only what comes out of it is rounded.
+    """
+    weights = np.pad(scipy.signal.get_window(window, length), (points - length) // 2)
     padded = np.pad(waveform, points // 2)
     frames = np.lib.stride_tricks.sliding_window_view(padded, points)[::STEP]
-    spectra: np.ndarray = scipy.fft.rfft(frames * weights)
+    spectra: np.ndarray = np.fft.rfft(frames * weights).astype(np.complex64)
     return spectra.T
 
 

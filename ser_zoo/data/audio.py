@@ -6,14 +6,16 @@ import hashlib
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 import soundfile
-import torch
-from torchaudio.transforms import Resample
 
 from ser_zoo.errors import AudioError
+
+if TYPE_CHECKING:  # imported where it is used, so that recordings can be verified without waiting for torch
+    from torchaudio.transforms import Resample
 
 Waveform = npt.NDArray[np.float32]
 
@@ -75,16 +77,20 @@ def resample(waveform: Waveform, rate: int, target: int) -> Waveform:
     """Resample (T,) from ``rate`` to ``target`` Hz by windowed-sinc interpolation (torchaudio's defaults)."""
     if rate == target:
         return waveform
+    import torch
+
     resampled: Waveform = _resampler(rate, target)(torch.from_numpy(waveform)).numpy()
     return resampled
 
 
 @lru_cache(maxsize=16)
 def _resampler(rate: int, target: int) -> Resample:
+    from torchaudio.transforms import Resample
+
     # The module keeps the interpolation kernel, which costs more to make than to apply.
     return Resample(rate, target)
 
 
 def content_hash(waveform: Waveform) -> str:
     """16 hex digits that are equal for equal samples, whatever the file is called and however it is coded."""
-    return hashlib.blake2b(waveform.tobytes(), digest_size=8).hexdigest()
+    return hashlib.blake2b(np.ascontiguousarray(waveform).data, digest_size=8).hexdigest()

@@ -11,7 +11,6 @@ import hashlib
 import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -23,6 +22,7 @@ from ser_zoo.cache import atomic_path, cache_root
 from ser_zoo.corpora.base import Utterance
 from ser_zoo.data.audio import Preparation, Waveform, content_hash, read_audio
 from ser_zoo.errors import AudioError, CorpusError
+from ser_zoo.threads import single_threads
 
 GIB = 2**30
 CHUNK = 256  # recordings decoded ahead of the writer, which bounds the memory of the disk cache
@@ -103,7 +103,7 @@ def _decoded(
 
     bar = tqdm(total=len(utterances), desc="reading", unit="file", leave=False, delay=0.5, disable=None)
     # Threads suffice: decoding and resampling run outside the interpreter's lock.
-    with bar, ThreadPoolExecutor(max_workers=min(8, os.cpu_count() or 1)) as pool:
+    with bar, single_threads(min(8, os.cpu_count() or 1)) as pool:
         for chunk in _chunks(utterances):
             for utterance, loaded in zip(chunk, pool.map(load, chunk), strict=True):
                 bar.update()

@@ -125,6 +125,11 @@ class SpeechEncoder(nn.Module):
             lengths: (B,) int64, number of valid samples per row; a clip too short for one frame is padded to
                 one.
         """
+        states, frames = self.rounded(waveforms, lengths)
+        return EncoderOutput(states.float(), frames)
+
+    def rounded(self, waveforms: Tensor, lengths: Tensor) -> EncoderOutput:
+        """What ``forward`` gives, but the states of a frozen encoder in ``feature_dtype``, as they are kept."""
         lengths = lengths.to(waveforms.device).clamp(min=1)
         waveforms = waveforms.float()
         waveforms = waveforms.masked_fill(~valid(lengths, waveforms.shape[1]), 0.0)
@@ -136,7 +141,7 @@ class SpeechEncoder(nn.Module):
             states, frames = self.network(waveforms, lengths)
         states = states.float()
         if self.frozen:
-            states = self._rounded(states)
+            states = self._low(states)
         beyond = ~valid(frames, states.shape[2])
         if bool(beyond.any()):
             states = states.masked_fill(beyond[:, None, :, None], 0.0)
@@ -213,12 +218,12 @@ class SpeechEncoder(nn.Module):
             recompute(self.network.blocks[max(0, finetune_from - 1) :])
         return modules
 
-    def _rounded(self, states: Tensor) -> Tensor:
-        """``states`` as the feature store returns them; beyond the dtype's range, its largest value."""
+    def _low(self, states: Tensor) -> Tensor:
+        """``states`` in ``feature_dtype``; beyond its range, its largest value."""
         if self.feature_dtype is torch.float32:
             return states
         limit = torch.finfo(self.feature_dtype).max
-        return states.clamp_(-limit, limit).to(self.feature_dtype).float()
+        return states.clamp_(-limit, limit).to(self.feature_dtype)
 
 
 def _check(options: EncoderOptions, finetune_from: int | None) -> None:

@@ -190,9 +190,9 @@ class FeatureStore:
         padded = np.zeros((len(waveforms), int(lengths.max())), dtype=np.float32)
         for row, waveform in zip(padded, waveforms, strict=True):
             row[: len(waveform)] = waveform
-        output: EncoderOutput = self.encoder(torch.from_numpy(padded).to(device), lengths.to(device))
+        output = self.encoder.rounded(torch.from_numpy(padded).to(device), lengths.to(device))
         # Copies, because a shard cannot hold parts of one tensor.
-        rows = zip(output.states.to("cpu", self.encoder.feature_dtype), output.lengths.tolist(), strict=True)
+        rows = zip(output.states.cpu(), output.lengths.tolist(), strict=True)
         return [row[:, :frames].clone(memory_format=torch.contiguous_format) for row, frames in rows]
 
     def _write(self, features: Mapping[str, tuple[str, Tensor]]) -> None:

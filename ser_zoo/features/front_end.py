@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
 
 from ser_zoo.features.spectral import Frames
+from ser_zoo.threads import single_threads
 
 KEPT_BYTES = 2 * 2**30  # of one front end; RAVDESS takes 0.1 GiB of MFCC and 0.5 GiB of a 200-band spectrogram at 100 frames/s
 
@@ -54,22 +55,37 @@ class KeptFrames:
             lengths: (B,) samples.
             ids: B utterance ids.
         """
-        rows = [self._row(front_end, waveforms[i : i + 1], lengths[i : i + 1], id) for i, id in enumerate(ids)]
+        rows = {id: self.rows[id] for id in ids if id in self.rows}
+        missing = {id: (waveforms[i : i + 1], lengths[i : i + 1]) for i, id in enumerate(ids) if id not in rows}
+        for id, row in zip(missing, _computed(front_end, list(missing.values())), strict=True):
+            rows[id] = row
+            size = sum(values.nbytes for values in row)
+            if self.size + size <= self.limit:
+                self.rows[id] = row
+                self.size += size
         frames = []
-        for parts in zip(*rows, strict=True):
+        for parts in zip(*(rows[id] for id in ids), strict=True):
             counts = torch.tensor([len(part) for part in parts], device=waveforms.device)
             frames.append(Frames(pad_sequence(list(parts), batch_first=True).to(waveforms.device), counts))
         return tuple(frames)
 
-    @torch.no_grad()
-    def _row(self, front_end: FrontEnd, waveform: Tensor, length: Tensor, id: str) -> tuple[Tensor, ...]:
-        """(T, D) values per extractor, valid frames only."""
-        if id in self.rows:
-            return self.rows[id]
-        frames = front_end(waveform[:, : int(length)], length)
-        row = tuple(values[0, : int(count)].cpu() for values, count in frames)
-        size = sum(values.nbytes for values in row)
-        if self.size + size <= self.limit:
-            self.rows[id] = row
-            self.size += size
-        return row
+
+def _computed(front_end: FrontEnd, clips: Sequence[tuple[Tensor, Tensor]]) -> list[tuple[Tensor, ...]]:
+    """The rows of clips, each a waveform (1, T) and its samples (1,), on a processor several at a time."""
+
+    def compute(clip: tuple[Tensor, Tensor]) -> tuple[Tensor, ...]:
+        return _row(front_end, *clip)
+
+    count = min(torch.get_num_threads(), len(clips))
+    if count < 2 or clips[0][0].device.type != "cpu":
+        return list(map(compute, clips))
+    # One clip is too little work for several threads: most operations would stay in one, or wait for another.
+    with single_threads(count) as pool:
+        return list(pool.map(compute, clips))
+
+
+@torch.no_grad()
+def _row(front_end: FrontEnd, waveform: Tensor, length: Tensor) -> tuple[Tensor, ...]:
+    """(T, D) values per extractor, valid frames only."""
+    frames = front_end(waveform[:, : int(length)], length)
+    return tuple(values[0, : int(count)].cpu() for values, count in frames)

@@ -10,10 +10,12 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
-from torchaudio.functional import amplitude_to_DB, create_dct, melscale_fbanks, preemphasis
+from torch.nn import functional as F
+from torchaudio.functional import create_dct, melscale_fbanks
 
 TOP_DB = 80.0  # librosa's default range below the loudest value
 AMIN = 1e-10  # librosa's default floor of power
+BLOCK = 16  # mel bands that are made by one product: of the bins that all of them ignore, none is read
 
 
 class Frames(NamedTuple):
@@ -56,6 +58,7 @@ class Spectrogram(nn.Module):
         if mels is not None:
             bank = melscale_fbanks(n_fft // 2 + 1, 0.0, sample_rate / 2, mels, sample_rate)
         self.register_buffer("bank", bank, persistent=False)
+        self.blocks = [] if bank is None else _blocks(bank)
         self.size = n_fft // 2 + 1 if mels is None else mels
         self.sample_rate = sample_rate
 
@@ -70,29 +73,35 @@ class Spectrogram(nn.Module):
             return self._float32(waveforms.float(), lengths)
 
     def _float32(self, waveforms: Tensor, lengths: Tensor) -> Frames:
+        power = self._power(waveforms, lengths)
+        if self.bank is not None:
+            bank = self.bank.float()
+            power = torch.cat([power[..., low:high] @ bank[low:high, bands] for low, high, bands in self.blocks], dim=-1)
+        counts = lengths // self.hop + 1
+        # As numbers: a product with truth values takes several times as long.
+        mask = frame_mask(counts, power.shape[1])[..., None].to(power.dtype)
+        # Frames past the end still reach back into the clip, and must not raise its floor.
+        return Frames(self.decibel(power * mask) * mask, counts)
+
+    def decibel(self, power: Tensor) -> Tensor:
+        """(B, N, bands) power, zero beyond each clip's end -> the same in dB, at most ``TOP_DB`` below the clip's loudest."""
+        decibel = 10 * power.clamp(min=AMIN).log10()
+        return torch.maximum(decibel, decibel.amax((1, 2), keepdim=True) - TOP_DB)
+
+    def _power(self, waveforms: Tensor, lengths: Tensor) -> Tensor:
+        """(B, T // hop + 1, n_fft // 2 + 1) squared magnitudes. ``torch.stft`` is the same with two more copies."""
+        half = self.n_fft // 2
+        padded = F.pad(waveforms, (half + 1, half))
+        padded = padded[:, 1:] - self.emphasis * padded[:, :-1] if self.emphasis else padded[:, 1:]
         if self.emphasis:
             # The filter leaks one sample past the end of a clip.
-            waveforms = preemphasis(waveforms, self.emphasis) * frame_mask(lengths, waveforms.shape[1])
-        spectrum = torch.stft(
-            waveforms,
-            self.n_fft,
-            self.hop,
-            win_length=len(self.window),
-            window=self.window.float(),
-            pad_mode="constant",
-            return_complex=True,
-        )
+            padded.scatter_(1, (lengths + half)[:, None], 0.0)
+        before = (self.n_fft - len(self.window)) // 2
+        window = F.pad(self.window.float(), (before, self.n_fft - len(self.window) - before))
+        spectrum = torch.fft.rfft(padded.unfold(1, self.n_fft, self.hop) * window)
         # A sum over the last dimension, of two, takes six times as long.
-        real, imaginary = torch.view_as_real(spectrum.transpose(1, 2)).unbind(-1)
-        power = torch.addcmul(real.square(), imaginary, imaginary)
-        if self.bank is not None:
-            power = power @ self.bank.float()
-        counts = lengths // self.hop + 1
-        mask = frame_mask(counts, power.shape[1])[..., None]
-        # With a channel dimension the floor below the loudest value is taken per clip, not over the batch. Frames past the
-        # end still reach back into the clip, and must not raise its floor.
-        decibel = amplitude_to_DB((power * mask)[:, None], 10.0, AMIN, 0.0, TOP_DB)[:, 0]
-        return Frames(decibel * mask, counts)
+        real, imaginary = torch.view_as_real(spectrum).unbind(-1)
+        return torch.addcmul(real.square(), imaginary, imaginary)
 
 
 class MFCC(nn.Module):
@@ -131,6 +140,16 @@ class MFCC(nn.Module):
         decibel, counts = self.spectrogram(waveforms, lengths)
         with torch.autocast(waveforms.device.type, enabled=False):
             return Frames(decibel @ self.dct.float(), counts)
+
+
+def _blocks(bank: Tensor) -> list[tuple[int, int, slice]]:
+    """First bin, last bin + 1 and bands of each block of a (bins, mels) filter bank, whose filters see few bins each."""
+    blocks = []
+    for start in range(0, bank.shape[1], BLOCK):
+        bands = slice(start, start + BLOCK)
+        bins = bank[:, bands].any(1).nonzero().flatten().tolist() or [0]
+        blocks.append((bins[0], bins[-1] + 1, bands))
+    return blocks
 
 
 def frame_mask(lengths: Tensor, frames: int) -> Tensor:

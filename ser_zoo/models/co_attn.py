@@ -60,6 +60,7 @@ from ser_zoo.data import Batch
 from ser_zoo.encoders import EncoderOptions, EncoderOutput, SpeechEncoder
 from ser_zoo.errors import EncoderError, SERZooError, SERZooWarning
 from ser_zoo.features import MFCC, Frames, FrontEnd, Spectrogram, frame_mask, normalise_per_clip
+from ser_zoo.features.spectral import AMIN, TOP_DB
 from ser_zoo.models.base import Optim, SERModule
 from ser_zoo.models.layers import LayerMix, MaskedBiRNN, PooledBatchNorm, StateScaling, masked_max, masked_mean
 
@@ -91,13 +92,11 @@ class NarrowSpectrogram(Spectrogram):
         self.window.copy_(torch.hamming_window(len(self.window)))
         self.size = round(4000 * 0.05)  # bins, 20 Hz each
 
-    def forward(self, waveforms: Tensor, lengths: Tensor) -> Frames:
-        """(B, T) waveforms, (B,) samples -> (B, T // hop + 1, 200)."""
-        values, counts = super().forward(waveforms, lengths)
-        mask = frame_mask(counts, values.shape[1])[..., None]
-        # The loudest value is looked for in all bins, also in those that are then left out.
-        loudest = values.masked_fill(~mask, float("-inf")).amax((1, 2), keepdim=True)
-        return Frames(((values - loudest) * mask)[..., : self.size], counts)
+    def decibel(self, power: Tensor) -> Tensor:
+        """(B, N, 401) power, zero beyond each clip's end -> (B, N, 200) dB below its loudest value, looked for in all bins."""
+        loudest = 10 * power.amax((1, 2), keepdim=True).clamp(min=AMIN).log10()
+        level = 10 * power[..., : self.size].clamp(min=AMIN).log10()
+        return torch.maximum(level, loudest - TOP_DB) - loudest
 
 
 class MinMax(nn.Module):

@@ -41,6 +41,29 @@ def test_an_utterance_is_computed_once_and_alike_in_any_batch() -> None:
     assert torch.equal(again[0], first[0, : counts[0]])
 
 
+def test_values_do_not_depend_on_the_number_of_threads() -> None:
+    front_end = FrontEnd(MFCC(16_000, 13, 0.01), Spectrogram(16_000, 400, 0.02))
+    before = torch.get_num_threads()
+    found = []
+    try:
+        for threads in (1, 2):
+            torch.set_num_threads(threads)
+            found.append(KeptFrames().get(front_end, clips(), LENGTHS, ["a", "b"]))
+    finally:
+        torch.set_num_threads(before)
+    for alone, beside in zip(*found, strict=True):
+        assert torch.equal(alone.values, beside.values)
+        assert torch.equal(alone.lengths, beside.lengths)
+
+
+def test_an_utterance_may_stand_twice_in_a_batch() -> None:
+    mfcc = Counting(16_000, 13, 0.01)
+    waveforms = clips()[:1].expand(2, -1)
+    ((values, _),) = KeptFrames().get(FrontEnd(mfcc), waveforms, LENGTHS[:1].expand(2), ["a", "a"])
+    assert mfcc.calls == 1
+    assert torch.equal(values[0], values[1])
+
+
 def test_what_exceeds_the_limit_is_computed_each_time() -> None:
     mfcc = Counting(16_000, 13, 0.01)
     kept = KeptFrames(limit=26 * 13 * 4)  # the 26 frames of the first clip fit
