@@ -85,7 +85,8 @@ class SERDataModule(L.LightningDataModule):
         seed: int | None = None,
     ) -> None:
         super().__init__()
-        self.save_hyperparameters()
+        # Not by Lightning to loggers: it refuses two meanings of `labels`, which is a space here and the classes in a model.
+        self.save_hyperparameters(logger=False)
         self.corpus = create_corpus(corpus, root, task, labels)
         self.protocol = find_protocol(corpus, protocol)
         self.protocol.check_fold(fold)

@@ -300,13 +300,15 @@ def settings(run: Run, model: SERModule, data: SERDataModule) -> dict[str, Any]:
     }
     return {
         "model": arguments,
-        "data": {"batch_size": data.batch_size, **preparation},
+        "data": {"task": data.corpus.task.name, "batch_size": data.batch_size, **preparation},
         "trainer": {key: run.trainer[key] for key in TRAINER_KEYS if run.trainer.get(key) is not None},
         "selection": {"monitor": run.monitor, "patience": run.patience},
     }
 
 
 def _fit(trainer: L.Trainer, model: SERModule, data: SERDataModule, checkpoint: Path | None) -> None:
+    for logger in trainer.loggers:
+        logger.log_hyperparams({"data": dict(data.hparams)})
     try:
         trainer.fit(model, datamodule=data, ckpt_path=checkpoint, weights_only=True)
     except SystemExit as error:

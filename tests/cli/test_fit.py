@@ -43,6 +43,10 @@ def test_fit_prints_the_result_and_writes_the_row(
     assert f"{row['metrics']['ua']:.4f}" in printed
     assert str(tmp_path) not in json.dumps(row)
     assert {path.name for path in (tmp_path / "r" / "fold-3").iterdir()} >= {"config.yaml", "predictions.csv", "checkpoints"}
+    assert row["config"]["data"]["task"] == "7class"
+    logged = (tmp_path / "r" / "fold-3" / "curves" / "version_0" / "hparams.yaml").read_text()
+    assert "\n  corpus: emo_db\n" in logged
+    assert "\nlabels:\n- anger\n" in logged
 
 
 def test_the_same_seed_gives_the_same_metrics_and_another_seed_other_ones(
