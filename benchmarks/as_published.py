@@ -39,8 +39,9 @@ class Run(NamedTuple):
 
 RUNS = {
     "as_cnn_attn": Run("as published", ["--data.protocol=as_cnn_attn", "--data.augment_rows=[]"]),
-    "loso10": Run("honest", ["--data.protocol=loso10", "--data.augment_rows=[noise,pitch]"]),
-    # Ten honest folds of this schedule would take days.
+    # Five pairs of speakers in place of ten single ones halve the time; a fold trains on three fifths of the files, not four.
+    "pairs5": Run("honest", ["--data.protocol=pairs5", "--data.augment_rows=[noise,pitch]"]),
+    # Honest folds of this schedule would take days.
     "as_cnn_attn_100_epochs": Run(
         "as published, with the released schedule",
         ["--data.protocol=as_cnn_attn", "--data.augment_rows=[]", "--model.optim.lr=1.0e-5", "--trainer.max_epochs=100"],
@@ -87,7 +88,8 @@ def render(folder: Path) -> None:
         "There a file is four rows (as it is, with noise, with a raised pitch, with both), a random fifth of all rows is the",
         "test, the test validates, and the last epoch is reported. Here the same is done with the released features and",
         "layers on four of the seven classes. Then the same network is trained in the same way under an honest protocol: a",
-        "test speaker is on no other side, only training speakers are augmented, and a test row is an utterance as it is.",
+        "test speaker is on no other side, only training speakers are augmented, and a test row is an utterance as it is. Of ten",
+        "speakers six train there, against four fifths of the rows, and hence of every speaker, as published.",
         "Lines of the same epochs and rate differ in the split and in what follows from it, so what lies between them is",
         "what the leaks are worth.",
         "",
