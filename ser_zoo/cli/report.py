@@ -45,9 +45,9 @@ def title_of(row: Mapping[str, Any], what: str) -> str:
 
 
 def protocol_text(protocol: Mapping[str, Any]) -> str:
-    """Name of the protocol of a row; outside the honest world with its leaks."""
-    if protocol["world"] == "honest":
-        return str(protocol["name"])
+    """Name of the protocol of a row, with what it declares to leak; outside the honest world also when that is nothing."""
     leaks = ", ".join(protocol["declared_leaks"]) or "none"
+    if protocol["world"] == "honest":
+        return f"{protocol['name']} (declared: {leaks})" if protocol["declared_leaks"] else str(protocol["name"])
     shared = f"{protocol['test_rows_with_utterance_in_training']:.1%} of the test rows have their utterance in training"
     return f"{protocol['name']} (AS PUBLISHED; declared leaks: {leaks}; {shared})"

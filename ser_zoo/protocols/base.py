@@ -6,7 +6,7 @@ import hashlib
 import json
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from itertools import combinations
 from typing import Any, ClassVar, Literal, NamedTuple
@@ -15,8 +15,13 @@ from ser_zoo.corpora.base import Utterance, short_list
 from ser_zoo.errors import LeakError, ProtocolError
 
 World = Literal["honest", "as_published"]
-Leak = Literal["speaker", "recording", "audio", "validation is test"]
+Leak = Literal["speaker", "recording", "audio", "validation is test", "validation speaker"]
+"""``speaker``, ``recording`` and ``audio``: the same one on any two sides; ``validation speaker``: the same one on train and
+validation, while nobody who is tested is heard before; ``validation is test``: one side for both."""
 Side = Literal["train", "validation", "test"]
+HONEST_LEAKS: frozenset[Leak] = frozenset({"validation speaker"})
+"""What an honest protocol may declare, as it flatters no test: with two speakers, one of whom is tested, the other has to train
+and validate."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,8 +61,8 @@ class Protocol(ABC):
         version: raised whenever the rule changes, so that old result rows stay apart.
         source: where the rule is from.
         world: ``honest`` or ``as_published``; marks every number made under it.
-        declared_leaks: what the protocol knowingly has on two sides. Must be empty in the honest world. ``validation is
-            test`` also makes it so: the test side validates, and what would have validated trains.
+        declared_leaks: what the protocol knowingly has on two sides; in the honest world ``validation speaker`` at most.
+            ``validation is test`` also makes it so: the test side validates, and what would have validated trains.
     """
 
     name: str
@@ -68,15 +73,21 @@ class Protocol(ABC):
     declared_leaks: tuple[Leak, ...] = ()
     kind: ClassVar[str] = ""
     """Part of the hash; the rules of the first kind were published without it."""
+    texts_apart: ClassVar[tuple[tuple[Side, Side], ...]] = ()
+    """Sides that must have no text in common, which ``check_split`` proves."""
 
     def __post_init__(self) -> None:
-        if self.world == "honest" and self.declared_leaks:
-            raise ValueError(f"{self.name}: an honest protocol declares no leaks")
+        if self.world == "honest" and not HONEST_LEAKS.issuperset(self.declared_leaks):
+            raise ValueError(f"{self.name}: an honest protocol declares no leaks but that of validation speakers")
 
     @property
     @abstractmethod
     def folds(self) -> int:
-        """Number of folds."""
+        """Number of folds; the most there can be where that depends on the utterances, see ``folds_of``."""
+
+    def folds_of(self, utterances: Sequence[Utterance]) -> int:
+        """Number of folds that these utterances are split into."""
+        return self.folds
 
     @property
     def validates_on_test(self) -> bool:
@@ -91,16 +102,15 @@ class Protocol(ABC):
             rule["kind"] = self.kind
         return hashlib.sha256(json.dumps(rule, sort_keys=True).encode()).hexdigest()[:12]
 
-    def check_fold(self, fold: int) -> None:
-        """Whether there is such a fold.
+    def check_fold(self, fold: int, utterances: Sequence[Utterance] | None = None) -> None:
+        """Whether there is such a fold, of these utterances or at all.
 
         Raises:
             ProtocolError: there is not.
         """
-        if not 1 <= fold <= self.folds:
-            raise ProtocolError(
-                f"Protocol {self.name} of {self.corpus} has folds 1 to {self.folds}; fold {fold} was asked for."
-            )
+        folds = self.folds if utterances is None else self.folds_of(utterances)
+        if not 1 <= fold <= folds:
+            raise ProtocolError(f"Protocol {self.name} of {self.corpus} has folds 1 to {folds}; fold {fold} was asked for.")
 
     def split(self, fold: int, utterances: Sequence[Utterance]) -> Split:
         """The three sides of ``fold``, each in the order of ``utterances``.
@@ -109,7 +119,7 @@ class Protocol(ABC):
             ProtocolError: no such fold, an utterance of a speaker the protocol does not know, or a side without
                 utterances (an incomplete release).
         """
-        self.check_fold(fold)
+        self.check_fold(fold, utterances)
         sides: dict[Side, list[Utterance]] = {"train": [], "validation": [], "test": []}
         for row, side in self._placed(fold, utterances):
             sides["train" if side == "validation" and self.validates_on_test else side].append(row)
@@ -125,11 +135,16 @@ class Protocol(ABC):
 
     @abstractmethod
     def _placed(self, fold: int, utterances: Sequence[Utterance]) -> Iterator[tuple[Utterance, Side]]:
-        """Each row with its side, in the order of ``utterances``."""
+        """Each row with its side, in the order of ``utterances``; those that are in no side of this fold are passed over."""
 
     @abstractmethod
     def _wanting(self, fold: int, side: Side) -> str:
         """What a side without utterances lacks; begins a clause that ends in 'this incomplete release'."""
+
+    def _unknown(self, unit: str, member: str, utterance: Utterance, known: Iterable[str]) -> ProtocolError:
+        return ProtocolError(
+            f"Protocol {self.name} does not place {unit} {member} (utterance {utterance.id}). It knows {short_list([*known])}."
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -152,20 +167,19 @@ class Rotation(Protocol):
         return len(self.groups)
 
     def _placed(self, fold: int, utterances: Sequence[Utterance]) -> Iterator[tuple[Utterance, Side]]:
-        index = {member: number for number, group in enumerate(self.groups, 1) for member in group}
+        index = self._index()
         for utterance in utterances:
             member = self._member(utterance)
             if member not in index:
-                raise ProtocolError(
-                    f"Protocol {self.name} does not place {self.unit} {member} (utterance {utterance.id}). "
-                    f"It knows {', '.join(index)}."
-                )
+                raise self._unknown(self.unit, member, utterance, index)
             yield utterance, self._side(index[member], fold)
 
     def _wanting(self, fold: int, side: Side) -> str:
-        groups = enumerate(self.groups, 1)
-        members = [member for number, group in groups for member in group if self._side(number, fold) == side]
+        members = [member for member, number in self._index().items() if self._side(number, fold) == side]
         return f"{self.unit} {short_list(members)} is not in"
+
+    def _index(self) -> dict[str, int]:
+        return group_numbers(self.groups)
 
     def _member(self, utterance: Utterance) -> str:
         if self.unit == "speaker":
@@ -175,9 +189,7 @@ class Rotation(Protocol):
         return utterance.session
 
     def _side(self, group: int, fold: int) -> Side:
-        if group == fold:
-            return "test"
-        return "validation" if group == fold % self.folds + 1 else "train"
+        return turn(group, fold, self.folds)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -242,6 +254,22 @@ class RandomRows(Protocol):
         return "too few utterances are in"
 
 
+def turn(group: int, fold: int, folds: int) -> Side:
+    """The cyclic rule: the side of a group in a fold, both counted from 1.
+
+    >>> [turn(group, 3, 3) for group in (1, 2, 3)]
+    ['validation', 'train', 'test']
+    """
+    if group == fold:
+        return "test"
+    return "validation" if group == fold % folds + 1 else "train"
+
+
+def group_numbers(groups: Iterable[Iterable[str]]) -> dict[str, int]:
+    """Member -> number of its group, from 1."""
+    return {member: number for number, group in enumerate(groups, 1) for member in group}
+
+
 def draw(ids: Sequence[str], share: float, seed: int) -> set[str]:
     """A random share of ``ids``, rounded up: the test side of scikit-learn's ``train_test_split(ids, test_size=share)``.
 
@@ -257,7 +285,8 @@ def draw(ids: Sequence[str], share: float, seed: int) -> set[str]:
 def check_split(split: Split, protocol: Protocol, content: Mapping[str, str]) -> None:
     """Prove that no speaker, recording or identical audio stands on two sides, except as the protocol declares.
 
-    Where validation is declared to be the test, only training and test are compared.
+    Where validation is declared to be the test, only training and test are compared. Where validation speakers are declared,
+    training and validation may share speakers, and nothing else. Texts are compared where the protocol keeps them apart.
 
     Args:
         split: the sides.
@@ -267,20 +296,22 @@ def check_split(split: Split, protocol: Protocol, content: Mapping[str, str]) ->
     Raises:
         LeakError: naming what is shared, by whom, and between which sides.
     """
-    keys: dict[Leak, Callable[[Utterance], str]] = {
-        "speaker": lambda row: row.speaker,
-        "recording": _recording,
-        "audio": lambda row: content[row.id],
+    sides: tuple[Side, ...] = ("train", "test") if protocol.validates_on_test else ("train", "validation", "test")
+    every = tuple(combinations(sides, 2))
+    leaks = protocol.declared_leaks
+    speakers = tuple(pair for pair in every if "test" in pair) if "validation speaker" in leaks else every
+    compared: dict[str, tuple[tuple[tuple[Side, Side], ...], Callable[[Utterance], str | None]]] = {
+        "speaker": (() if "speaker" in leaks else speakers, lambda row: row.speaker),
+        "recording": (() if "recording" in leaks else every, _recording),
+        "audio": (() if "audio" in leaks else every, lambda row: content[row.id]),
+        "text": (protocol.texts_apart, lambda row: row.text),
     }
-    sides = ("train", "test") if protocol.validates_on_test else Split._fields
-    for leak, key in keys.items():
-        if leak in protocol.declared_leaks:
-            continue
-        for first, second in combinations(sides, 2):
+    for what, (pairs, key) in compared.items():
+        for first, second in pairs:
             shared = _shared(getattr(split, first), getattr(split, second), key)
             if shared:
                 raise LeakError(
-                    f"Protocol {protocol.name} of {protocol.corpus} would leak: the same {leak} is in {first} and in "
+                    f"Protocol {protocol.name} of {protocol.corpus} would leak: the same {what} is in {first} and in "
                     f"{second}: {short_list(shared, 5)}. Remove the duplicates, or use a protocol that declares it."
                 )
 
@@ -296,7 +327,7 @@ def _row(utterance: Utterance, variant: tuple[str, ...]) -> Utterance:
     return Row(**{**same, "id": "+".join((utterance.id, *variant))}, utterance=utterance.id, variant=variant)
 
 
-def _shared(first: list[Utterance], second: list[Utterance], key: Callable[[Utterance], str]) -> list[str]:
+def _shared(first: list[Utterance], second: list[Utterance], key: Callable[[Utterance], str | None]) -> list[str]:
     """What both sides have under ``key``, each with two utterances that show it: ``03 (03a01Fa, 03a02Wb)``."""
-    one, other = ({key(row): row.id for row in rows} for rows in (first, second))
+    one, other = ({value: row.id for row in rows if (value := key(row)) is not None} for rows in (first, second))
     return [f"{value} ({one[value]}, {other[value]})" for value in sorted(one.keys() & other.keys())]

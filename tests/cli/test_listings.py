@@ -60,9 +60,12 @@ def test_a_corpus_is_found_where_it_is(small_emo_db, capsys: pytest.CaptureFixtu
     assert [protocol["protocol"] for protocol in row["protocols"]] == [
         "loso10",
         "pairs5",
+        "text_independent",
+        "emobox",
         "as_cnn_attn",
         "as_cross_attn",
         "as_co_attn",
+        "random5",
     ]
 
 
