@@ -112,7 +112,9 @@ def imported(code: str) -> set[str]:
     return set(done.stderr.split())
 
 
-@pytest.mark.parametrize("module", ["ser_zoo", "ser_zoo.cli", "ser_zoo.corpora", "ser_zoo.models", "ser_zoo.protocols"])
+@pytest.mark.parametrize(
+    "module", ["ser_zoo", "ser_zoo.cli", "ser_zoo.corpora", "ser_zoo.models", "ser_zoo.protocols", "ser_zoo.data.prepare"]
+)
 def test_importing_the_tables_imports_nothing_slow(module: str) -> None:
     assert imported(f"import {module}") == set()
 

@@ -141,6 +141,7 @@ class Corpus(ABC):
 
     Attributes:
         task: which utterances are told apart, and into which classes.
+        dropped: after ``utterances``, how many of which label the task leaves out.
 
     Raises:
         UnknownNameError: no such task or label space.
@@ -157,7 +158,9 @@ class Corpus(ABC):
     url: ClassVar[str]
     """Where to get the release, or where to ask for it."""
     counts: ClassVar[Mapping[str, int]]
-    """Canonical label -> utterances of the complete release."""
+    """Canonical label -> utterances of the complete release; 0 where that is not known."""
+    size: ClassVar[int | None] = None
+    """Utterances of the complete release where ``counts`` do not say."""
     speakers: ClassVar[int | None]
     """How many people speak in it; None where that is not known."""
     hours: ClassVar[float | None] = None
@@ -169,7 +172,8 @@ class Corpus(ABC):
     downloads: ClassVar[tuple[Download, ...]] = ()
     """What ``ser-zoo prepare`` fetches; empty where the release must be asked for."""
     compressed: ClassVar[tuple[str, ...]] = ()
-    """Suffixes of recordings that ``ser-zoo prepare`` turns into wav files beside them."""
+    """Suffixes of recordings that ``ser-zoo prepare`` turns into wav files beside them; ``files`` gives these too, where they
+    have no wav file beside them yet (``prefer_wav``)."""
     synthetic: ClassVar[bool] = False
 
     def __init__(self, root: Path | str | None = None, task: str | None = None, labels: str | None = None) -> None:
@@ -181,17 +185,27 @@ class Corpus(ABC):
             self.task = common_task(labels)
         else:
             self.task = next(iter(known.values())) if task is None else lookup(known, task, f"task of {self.name}")
+        self.dropped: dict[str, int] = {}
 
-    @classmethod
-    def known_tasks(cls) -> tuple[Task, ...]:
+    def known_tasks(self) -> tuple[Task, ...]:
         """The tasks of this corpus, the default first."""
-        every = Task(name=f"{len(cls.counts)}class", classes={label: label for label in cls.counts}, source="all labels")
-        return cls.tasks or (every,)
+        every = Task(name=f"{len(self.counts)}class", classes={label: label for label in self.counts}, source="all labels")
+        return self.tasks or (every,)
+
+    @property
+    def total(self) -> int:
+        """Utterances of the complete release."""
+        return self.size or sum(self.counts.values())
 
     @property
     def labels(self) -> tuple[str, ...]:
         """The classes of the task, in the order of the model's outputs."""
         return self.task.labels
+
+    @property
+    def part(self) -> str:
+        """What of the release is read, where that depends on the task or an option; a manifest is of one part."""
+        return ""
 
     @abstractmethod
     def files(self) -> Iterable[Path]:
@@ -207,7 +221,7 @@ class Corpus(ABC):
 
     def missing(self, utterances: Sequence[Utterance]) -> list[str]:
         """What the complete release has and this folder lacks, in words; empty when it is complete."""
-        return label_shortfalls(utterances, self.counts)
+        return shortfalls(utterances, self.counts)
 
     def prepare(self) -> None:  # noqa: B027 - optional on purpose
         """Make the release if this corpus is one that can be made; does nothing for recorded corpora."""
@@ -224,8 +238,9 @@ class Corpus(ABC):
         """
         release = self.release()
         utterances = self.task.select(release)
+        self.dropped = self.task.dropped(release)
         if not utterances:
-            found = ", ".join(f"{label} {count}" for label, count in self.task.dropped(release).items())
+            found = ", ".join(f"{label} {count}" for label, count in self.dropped.items())
             raise CorpusError(
                 f"{self.title} at {self.root} has no utterance of task {self.task.name} ({', '.join(self.labels)}): its labels "
                 f"are {found}. Take another task ({', '.join(task.name for task in self.known_tasks())})."
@@ -234,6 +249,28 @@ class Corpus(ABC):
 
     def release(self) -> list[Utterance]:
         """All utterances of the release, sorted by id, whatever the task; warns when it is not complete.
+
+        They are those of the manifest that ``ser-zoo prepare`` has written as long as it holds, else those of ``scan``.
+
+        Raises:
+            CorpusError: see ``scan``.
+        """
+        from ser_zoo.corpora.manifest import fresh_utterances  # which itself needs this file
+
+        utterances = fresh_utterances(self)
+        if utterances is None:
+            utterances = self.scan()
+        if missing := self.missing(utterances):
+            warnings.warn(
+                f"{self.title} at {self.root} is not complete: {len(utterances)} of {self.total} utterances. "
+                f"Missing: {'; '.join(missing)}. Going on with what is there.",
+                SERZooWarning,
+                stacklevel=2,
+            )
+        return utterances
+
+    def scan(self) -> list[Utterance]:
+        """All utterances of the release, sorted by id, from its folders and label files.
 
         Raises:
             CorpusError: the folder is missing or is not the release, a name breaks the grammar, or two files have the
@@ -252,15 +289,7 @@ class Corpus(ABC):
         if not rows:
             found = listing(self.root)
             raise CorpusError(f"{self.title} not found: {self.root} holds {found}. {self._advice()}")
-        utterances = [rows[key] for key in sorted(rows)]
-        if missing := self.missing(utterances):
-            warnings.warn(
-                f"{self.title} at {self.root} is not complete: {len(utterances)} of {sum(self.counts.values())} utterances. "
-                f"Missing: {'; '.join(missing)}. Going on with what is there.",
-                SERZooWarning,
-                stacklevel=2,
-            )
-        return utterances
+        return [rows[key] for key in sorted(rows)]
 
     def _advice(self) -> str:
         return (
@@ -318,11 +347,9 @@ def audio_files(folder: Path, suffixes: Sequence[str] = AUDIO_SUFFIXES) -> list[
     """
     if not folder.is_dir():
         return []
-    return sorted(
-        path
-        for path in folder.iterdir()
-        if path.suffix.lower() in suffixes and not path.name.startswith(".") and path.is_file()
-    )
+    with os.scandir(folder) as entries:
+        names = sorted(entry.name for entry in entries if _is_recording(entry.name, suffixes) and entry.is_file())
+    return [folder / name for name in names]
 
 
 def walk(folder: Path, suffixes: Sequence[str] = AUDIO_SUFFIXES) -> Iterator[Path]:
@@ -330,11 +357,13 @@ def walk(folder: Path, suffixes: Sequence[str] = AUDIO_SUFFIXES) -> Iterator[Pat
 
     Hidden folders and ``__MACOSX`` are passed over, as hidden files are.
     """
-    yield from audio_files(folder, suffixes)
-    if folder.is_dir():
-        for path in sorted(folder.iterdir()):
-            if path.is_dir() and not path.name.startswith((".", "__MACOSX")):
-                yield from walk(path, suffixes)
+    for place, folders, names in os.walk(folder, followlinks=True):
+        folders[:] = sorted(name for name in folders if not name.startswith((".", "__MACOSX")))
+        yield from (Path(place, name) for name in sorted(names) if _is_recording(name, suffixes))
+
+
+def _is_recording(name: str, suffixes: Sequence[str]) -> bool:
+    return name.lower().endswith(tuple(suffixes)) and not name.startswith(".")
 
 
 def prefer_wav(paths: Iterable[Path]) -> list[Path]:
@@ -380,7 +409,8 @@ def listing(folder: Path) -> str:
     return short_list(names, 6) if names else "nothing"
 
 
-def label_shortfalls(utterances: Iterable[Utterance], expected: Mapping[str, int]) -> list[str]:
-    """Per label, how many utterances fewer than ``expected`` there are, in words."""
-    counts = Counter(utterance.label for utterance in utterances)
-    return [f"{label} {count - counts[label]} of {count}" for label, count in expected.items() if counts[label] < count]
+def shortfalls(utterances: Iterable[Utterance], expected: Mapping[str, int], attribute: str = "label") -> list[str]:
+    """Per label, or per value of another attribute, how many utterances fewer than ``expected`` there are, in words."""
+    counts = Counter(getattr(utterance, attribute) for utterance in utterances)
+    what = "" if attribute == "label" else f"{attribute} "
+    return [f"{what}{value} {count - counts[value]} of {count}" for value, count in expected.items() if counts[value] < count]

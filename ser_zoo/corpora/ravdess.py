@@ -115,6 +115,11 @@ class RAVDESS(FileNameCorpus):
         )
 
     @property
+    def part(self) -> str:
+        """Empty for speech; ``song`` or ``speech+song`` in the tasks of these."""
+        return "" if self._styles == ("speech",) else "+".join(self._styles)
+
+    @property
     def _styles(self) -> tuple[str, ...]:
         return self.task.where.get("style", ("speech",))
 

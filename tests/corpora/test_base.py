@@ -12,6 +12,8 @@ from ser_zoo.corpora.labels import CANONICAL, SPACES
 from ser_zoo.errors import CorpusError, SERZooWarning, UnknownNameError
 from tests.releases import write_emo_db
 
+OPEN_ENDED = ("audformat", "csv")  # whose classes are those of the user's table
+
 
 @pytest.fixture(params=sorted(CORPORA))
 def name(request: pytest.FixtureRequest) -> str:
@@ -57,11 +59,15 @@ def test_a_name_in_the_table_is_that_of_its_class(name: str) -> None:
 def test_a_class_says_what_the_listing_shows(name: str) -> None:
     cls = corpus_class(name)
     assert all((cls.title, cls.language, cls.kind, cls.licence, cls.url, cls.layout))
-    assert min(cls.counts.values()) > 0
     assert cls.speakers is None or cls.speakers > 0
     assert all(download.checksum is None or download.checksum.split(":")[0] in ("md5", "sha256") for download in cls.downloads)
-    tasks = cls.known_tasks()
+    tasks = cls("x").known_tasks()
     assert len({task.name for task in tasks}) == len(tasks) > 0
+    if name in OPEN_ENDED:
+        assert (cls.counts, cls("x").total, cls("x").labels) == ({}, 0, ())
+        return
+    assert min(cls.counts.values()) >= 0
+    assert cls("x").total > 0
     for task in tasks:
         assert task.source
         assert len(task.labels) > 1

@@ -98,6 +98,18 @@ def write_ravdess(
     return root
 
 
+def write_recording(path: Path, emotion: int, speaker: int, seconds: float | None) -> None:
+    """A tone of about ``seconds``; None makes an empty file, which is enough where no recording is opened."""
+    if seconds is not None:
+        write_tone(path, emotion, speaker, seconds)
+        return
+    try:
+        path.write_bytes(b"")
+    except FileNotFoundError:  # asked for only then: a large release has tens of thousands of files
+        path.parent.mkdir(parents=True)
+        path.write_bytes(b"")
+
+
 def write_tone(path: Path, emotion: int, speaker: int, seconds: float = 0.1, rate: int = 16_000) -> None:
     """Write ``tone`` as 16 bit, with the folder that it is in."""
     path.parent.mkdir(parents=True, exist_ok=True)
