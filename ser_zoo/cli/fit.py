@@ -20,7 +20,6 @@ from ser_zoo.data import SERDataModule
 from ser_zoo.errors import ProtocolError, RunError, SERZooError
 from ser_zoo.evaluation import Run, choose_root, fold_folder, pool, run_folds, write_json
 from ser_zoo.models import MODELS, model_class
-from ser_zoo.registry import lookup
 
 Monitor = Literal["val/ua", "val/wa", "val/macro_f1", "val/loss", "last"]
 DESCRIPTION = """Train on the training speakers of a fold, choose the epoch on its validation speakers, test that checkpoint
@@ -43,7 +42,6 @@ def run(argv: Sequence[str]) -> int:
         missing = "--model NAME" if model is None else "--data NAME"
         table: Any = MODELS if model is None else CORPORA
         raise SERZooError(f"{missing} is missing. Known: {', '.join(sorted(table))}.")
-    lookup(CORPORA, options.data.corpus, "corpus")
 
     data = SERDataModule(**_arguments(options.data), seed=options.seed_everything)
     root, folds, resume = _place(options, data)
@@ -164,7 +162,7 @@ def parse_folds(text: str, available: int) -> list[int]:
 
 def _place(options: Namespace, data: SERDataModule) -> tuple[Path, list[int], bool]:
     """Folder of the run, its folds, and whether it is resumed."""
-    folds = [data.fold] if options.folds is None else parse_folds(options.folds, data.protocol.folds)
+    folds = [data.fold] if options.folds is None else parse_folds(options.folds, data.protocol.folds_of(data.utterances))
     chosen = None if options.run_dir is None else Path(options.run_dir)
     if options.ckpt_path not in (None, "last"):
         checkpoint = Path(options.ckpt_path)

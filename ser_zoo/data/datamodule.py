@@ -10,9 +10,10 @@ from typing import Any, Literal, get_args
 import lightning as L
 import numpy as np
 import torch
+from lightning.pytorch.utilities.rank_zero import rank_zero_info
 from torch.utils.data import DataLoader, Dataset
 
-from ser_zoo.corpora import Utterance, create_corpus
+from ser_zoo.corpora import Corpus, Several, Utterance, corpus_class, create_corpus
 from ser_zoo.corpora.base import short_list
 from ser_zoo.data.audio import Preparation, Waveform
 from ser_zoo.data.augment import Augmentation, Augmenter, RowAugmentation, add_noise, raise_pitch, variants
@@ -20,7 +21,7 @@ from ser_zoo.data.batch import Batch
 from ser_zoo.data.sampler import BucketSampler
 from ser_zoo.data.waveforms import Waveforms, load_waveforms
 from ser_zoo.errors import SERZooError
-from ser_zoo.protocols import RandomRows, Row, Split, check_split, find_protocol
+from ser_zoo.protocols import RandomRows, Row, Split, check_split, cross_protocol, find_protocol
 from ser_zoo.registry import lookup
 
 # What a protocol's rows can have done to them.
@@ -34,10 +35,15 @@ class SERDataModule(L.LightningDataModule):
     """Speech emotion utterances of one corpus, split by one fold of one protocol.
 
     Args:
-        corpus: name as ``ser-zoo corpora`` lists it.
-        root: folder of the official release. Default: $SER_ZOO_DATA/<corpus>, else data/<corpus>.
+        corpus: name as ``ser-zoo corpora`` lists it; several with commas between them train together.
+        root: folder of the official release, or of several corpora the folder that holds them. Default: $SER_ZOO_DATA/<corpus>,
+            else data/<corpus>.
+        test: corpora that are tested in place of a part of the others, with commas between them. Of several corpora without it,
+            each is tested in turn.
+        shots: utterances per class of the tested corpora, by speakers who are not tested, that train too.
         task: which utterances are told apart, into which classes; ``ser-zoo corpora <corpus>`` lists them. Default: its first.
-        labels: a label space that several corpora share (common4, common6, common7), in place of a task.
+        labels: a label space that several corpora share (common4, common6, common7), in place of a task. Several corpora have
+            common4 without it.
         protocol: name of the protocol; default: the corpus's honest one.
         fold: number of the fold, from 1.
         batch_size: utterances per batch and process.
@@ -63,6 +69,8 @@ class SERDataModule(L.LightningDataModule):
         self,
         corpus: str,
         root: str | None = None,
+        test: str | None = None,
+        shots: int = 0,
         task: str | None = None,
         labels: str | None = None,
         protocol: str | None = None,
@@ -87,8 +95,20 @@ class SERDataModule(L.LightningDataModule):
         super().__init__()
         # Not by Lightning to loggers: it refuses two meanings of `labels`, which is a space here and the classes in a model.
         self.save_hyperparameters(logger=False)
-        self.corpus = create_corpus(corpus, root, task, labels)
-        self.protocol = find_protocol(corpus, protocol)
+        names, tested = (tuple(part.strip() for part in given.split(",")) if given else () for given in (corpus, test))
+        if shots < 0:
+            raise SERZooError(f"--data.shots {shots} makes no sense; expected 0 or more.")
+        if len(names) > 1 or tested:
+            if task is not None:
+                raise SERZooError(
+                    f"--data.task {task} is of one corpus. Expected --data.labels, which names classes that corpora share."
+                )
+            readers, test_readers = ([corpus_class(name) for name in part] for part in (names, tested))
+            self.corpus: Corpus | Several = Several(readers, test_readers, root, labels)
+            self.protocol = cross_protocol(names, tested, shots, protocol)
+        else:
+            self.corpus = create_corpus(corpus, root, task, labels)
+            self.protocol = cross_protocol(names, (), shots, protocol) if shots else find_protocol(corpus, protocol)
         self.protocol.check_fold(fold)
         sizes = {"batch_size": batch_size, "sample_rate": sample_rate, "max_seconds": max_seconds, "crop_seconds": crop_seconds}
         for name, value in sizes.items():
@@ -135,6 +155,12 @@ class SERDataModule(L.LightningDataModule):
         if self._utterances is None:
             self.prepare_data()
             self._utterances = self.corpus.utterances()
+            if dropped := self.corpus.dropped:
+                counts = ", ".join(f"{label} {count}" for label, count in dropped.items())
+                rank_zero_info(
+                    f"{self.corpus.title}: {len(self._utterances)} utterances of {', '.join(self.labels)}; "
+                    f"{sum(dropped.values())} of other labels or parts are left out: {counts}."
+                )
         return self._utterances
 
     @property
@@ -161,6 +187,10 @@ class SERDataModule(L.LightningDataModule):
             self._make_rows([row for side in split for row in side if isinstance(row, Row)])
             check_split(split, self.protocol, self.waveforms.content)
             self._split = split
+            if out := {row.id for row in usable} - {getattr(row, "utterance", row.id) for side in split for row in side}:
+                rank_zero_info(
+                    f"Fold {self.fold} of protocol {self.protocol.name} leaves out {len(out)} of {len(usable)} utterances."
+                )
         return self._split
 
     def _make_rows(self, rows: Sequence[Row]) -> None:
