@@ -19,6 +19,8 @@ VERBS = {
     "profile": "parameters, arithmetic, latency and memory of a model",
     "models": "list the architectures, or describe one",
     "corpora": "list the corpora, or describe one",
+    "prepare": "download or convert a corpus, verify it and write its manifest",
+    "audit": "prove that a protocol, or somebody else's split, does not leak",
 }
 HELP = """\
 usage: ser-zoo VERB [OPTIONS]

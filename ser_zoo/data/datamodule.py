@@ -10,12 +10,13 @@ from typing import Any, Literal, get_args
 import lightning as L
 import numpy as np
 import torch
-from lightning.pytorch.utilities.rank_zero import rank_zero_info
+from lightning.fabric.utilities.rank_zero import rank_zero_info, rank_zero_warn
 from torch.utils.data import DataLoader, Dataset
 
 from ser_zoo.corpora import Corpus, Several, Utterance, corpus_class, create_corpus
 from ser_zoo.corpora.base import short_list
 from ser_zoo.data.audio import Preparation, Waveform
+from ser_zoo.data.audit import audit_split
 from ser_zoo.data.augment import Augmentation, Augmenter, RowAugmentation, add_noise, raise_pitch, variants
 from ser_zoo.data.batch import Batch
 from ser_zoo.data.sampler import BucketSampler
@@ -95,20 +96,20 @@ class SERDataModule(L.LightningDataModule):
         super().__init__()
         # Not by Lightning to loggers: it refuses two meanings of `labels`, which is a space here and the classes in a model.
         self.save_hyperparameters(logger=False)
-        names, tested = (tuple(part.strip() for part in given.split(",")) if given else () for given in (corpus, test))
+        trained, tested = (tuple(part.strip() for part in given.split(",")) if given else () for given in (corpus, test))
         if shots < 0:
             raise SERZooError(f"--data.shots {shots} makes no sense; expected 0 or more.")
-        if len(names) > 1 or tested:
+        if len(trained) > 1 or tested:
             if task is not None:
                 raise SERZooError(
                     f"--data.task {task} is of one corpus. Expected --data.labels, which names classes that corpora share."
                 )
-            readers, test_readers = ([corpus_class(name) for name in part] for part in (names, tested))
+            readers, test_readers = ([corpus_class(name) for name in part] for part in (trained, tested))
             self.corpus: Corpus | Several = Several(readers, test_readers, root, labels)
-            self.protocol = cross_protocol(names, tested, shots, protocol)
+            self.protocol = cross_protocol(trained, tested, shots, protocol)
         else:
             self.corpus = create_corpus(corpus, root, task, labels)
-            self.protocol = cross_protocol(names, (), shots, protocol) if shots else find_protocol(corpus, protocol)
+            self.protocol = cross_protocol(trained, (), shots, protocol) if shots else find_protocol(corpus, protocol)
         self.protocol.check_fold(fold)
         sizes = {"batch_size": batch_size, "sample_rate": sample_rate, "max_seconds": max_seconds, "crop_seconds": crop_seconds}
         for name, value in sizes.items():
@@ -148,6 +149,7 @@ class SERDataModule(L.LightningDataModule):
         self._waveforms: Waveforms | None = None
         self._pitched: dict[str, Waveform] = {}
         self._split: Split | None = None
+        self._certificate = ""
 
     @property
     def utterances(self) -> list[Utterance]:
@@ -187,11 +189,25 @@ class SERDataModule(L.LightningDataModule):
             self._make_rows([row for side in split for row in side if isinstance(row, Row)])
             check_split(split, self.protocol, self.waveforms.content)
             self._split = split
+            report = audit_split(split, self.labels, self.protocol.declared_leaks, self.protocol.texts_apart)
+            self._certificate = str(report["hash"])
+            for finding in report["findings"]:
+                if finding["verdict"] == "fails":  # no leak, as these have been refused
+                    rank_zero_warn(
+                        f"Fold {self.fold} of protocol {self.protocol.name}: {finding['kind']} "
+                        f"({', '.join(finding['examples'])}). A model cannot know what it is not taught."
+                    )
             if out := {row.id for row in usable} - {getattr(row, "utterance", row.id) for side in split for row in side}:
                 rank_zero_info(
                     f"Fold {self.fold} of protocol {self.protocol.name} leaves out {len(out)} of {len(usable)} utterances."
                 )
         return self._split
+
+    @property
+    def certificate(self) -> str:
+        """Hash of this fold's audit without audio, as ``ser-zoo audit`` gives it: who stands where, and what sides share."""
+        _ = self.split
+        return self._certificate
 
     def _make_rows(self, rows: Sequence[Row]) -> None:
         # They are the same in every epoch, as the protocol places them, so what is kept of a waveform by id holds for them too.

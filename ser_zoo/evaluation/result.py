@@ -113,7 +113,7 @@ def result_row(
 
 
 def protocol_of(data: SERDataModule) -> dict[str, Any]:
-    """The ``protocol`` of a row: the rule, its world, and what it leaks by declaration and by count."""
+    """The ``protocol`` of a row: the rule, its world, what it leaks by declaration and by count, and the fold's certificate."""
     protocol = data.protocol
     return {
         "name": protocol.name,
@@ -122,6 +122,7 @@ def protocol_of(data: SERDataModule) -> dict[str, Any]:
         "world": protocol.world,
         "declared_leaks": list(protocol.declared_leaks),
         SHARED: data.split.test_rows_with_utterance_in_training,
+        "certificate": data.certificate,
     }
 
 
@@ -189,7 +190,7 @@ def pool(rows: Sequence[Row]) -> dict[str, Any]:
     summed = torch.tensor([row["metrics"]["confusion"] for row in rows]).sum(0)
     values = {name: torch.tensor([row["metrics"][name] for row in rows]).double() for name in ("wa", "ua", "macro_f1")}
     first = rows[0]
-    protocol = {key: value for key, value in first["protocol"].items() if key != SHARED}
+    protocol = {key: value for key, value in first["protocol"].items() if key not in (SHARED, "certificate")}
     if all(SHARED in row["protocol"] for row in rows):
         tested = [row["data"]["test"] for row in rows]
         shared = sum(count * row["protocol"][SHARED] for count, row in zip(tested, rows, strict=True))

@@ -49,6 +49,12 @@ def test_fit_prints_the_result_and_writes_the_row(
     assert "\nlabels:\n- anger\n" in logged
 
 
+def test_the_row_names_the_certificate_of_its_fold(run: Path, small_emo_db: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["audit", "--data=emo_db", f"--data.root={small_emo_db}", "--no-audio", "--format=json"]) == 0
+    folds = {fold["fold"]: fold["hash"] for fold in json.loads(capsys.readouterr().out)["folds"]}
+    assert read_result(run / "fold-2" / "result.json")["protocol"]["certificate"] == folds["2"]
+
+
 def test_the_same_seed_gives_the_same_metrics_and_another_seed_other_ones(
     run: Path, small_emo_db: Path, tmp_path: Path
 ) -> None:

@@ -438,6 +438,13 @@ def test_the_same_audio_twice_by_one_speaker_is_no_leak(own: Path) -> None:
 # What is refused.
 
 
+def test_a_class_that_nobody_teaches_is_warned_of(tmp_path: Path) -> None:
+    write_emo_db(tmp_path, ["03", "08", "09"], "WN", 1)
+    write_emo_db(tmp_path, ["03"], "F", 1)
+    with pytest.warns(UserWarning, match=r"Fold 1 of protocol loso10: class never trained \(happiness\)"):
+        assert len(module(tmp_path).certificate) == 12
+
+
 @pytest.mark.parametrize("fold", [0, 11])
 def test_a_fold_that_does_not_exist_is_refused_at_once(small_emo_db: Path, fold: int) -> None:
     with pytest.raises(ProtocolError, match=f"loso10 of emo_db has folds 1 to 10; fold {fold} was asked for"):

@@ -1,0 +1,89 @@
+"""``ser-zoo prepare``: fetch a release where that is allowed, convert and verify it, and write its manifest."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from collections.abc import Sequence
+
+from ser_zoo.cli.tables import add_format, show
+from ser_zoo.corpora import create_corpus
+from ser_zoo.corpora.manifest import rates
+
+SHOWN = 10  # of each list; --format json has all
+
+
+def run(argv: Sequence[str]) -> int:
+    """Prepare one corpus; 0 when it is complete and sound, else 1."""
+    parser = argparse.ArgumentParser(
+        prog="ser-zoo prepare",
+        description="Download a corpus where its licence allows it, or say where to ask for it; convert compressed recordings; "
+        "verify the release, and write its manifest, which later runs read instead of walking folders. Recordings that have "
+        "not changed since the last time are not decoded again.",
+    )
+    parser.add_argument("name", help="a corpus, as ser-zoo corpora lists it")
+    parser.add_argument("--root", help="folder of the release (default: $SER_ZOO_DATA/NAME, else data/NAME)")
+    parser.add_argument("--task", help="the task whose part of the release is meant, where tasks read different parts")
+    parser.add_argument("--again", action="store_true", help="decode every recording anew")
+    add_format(parser)
+    options = parser.parse_args(argv)
+    corpus = create_corpus(options.name, options.root, options.task)
+
+    from ser_zoo.data.prepare import by_class, instructions, obtain, prepare
+
+    begin = time.perf_counter()
+    empty = not corpus.root.exists() or (corpus.root.is_dir() and not any(corpus.root.iterdir()))
+    if corpus.downloads and not corpus.found():
+        for download in corpus.downloads:
+            unverified = "" if download.checksum else "; no checksum of it is published, so it is not verified"
+            print(f"{corpus.title} ({corpus.licence}): {download.url}{unverified}", file=sys.stderr)
+        obtain(corpus)
+    elif empty and corpus.counts and not corpus.synthetic:
+        print(instructions(corpus))
+        return 1
+    done = prepare(corpus, options.again)
+    manifest = done.manifest
+    damaged = {**manifest.damaged, **{str(path): fault for path, fault in done.unconverted.items()}}
+    found = {
+        "root": str(corpus.root),
+        "manifest": str(manifest.path),
+        "utterances": len(manifest.entries),
+        "speakers": len({entry.utterance.speaker for entry in manifest.entries}),
+        "hours": round(manifest.hours, 4),
+        "sample_rates": manifest.sample_rates,
+        "decoded": done.decoded,
+        "converted": done.converted,
+        "classes": by_class(corpus, manifest.utterances),
+        "missing": done.missing,
+        "extra": [str(path) for path in manifest.extra],
+        "damaged": damaged,
+        "duplicates": manifest.duplicates,
+        "notes": manifest.notes,
+    }
+    if options.format == "json":
+        show([found], "json")
+        return 0 if done.sound else 1
+    show(by_class(corpus, manifest.utterances), "table", f"{corpus.title} at {corpus.root}")
+    print(
+        f"{found['utterances']} of {corpus.total} utterances, {found['speakers']} speakers, {manifest.hours:.2f} h, "
+        f"{rates(manifest.sample_rates) or 'no sample rate'}"
+    )
+    listed("missing", done.missing)
+    listed("damaged", [f"{key}: {fault}" for key, fault in damaged.items()])
+    listed("with the same audio as another", [" = ".join(group) for group in manifest.duplicates])
+    listed("audio files that no utterance uses", found["extra"])
+    listed("noted by the reader", manifest.notes)
+    print(f"{done.decoded} of {found['utterances']} utterances decoded, {done.converted} recordings converted.")
+    print(f"Manifest: {manifest.path} ({time.perf_counter() - begin:.1f} s)")
+    return 0 if done.sound else 1
+
+
+def listed(what: str, items: object) -> None:
+    """Print how many there are, and the first of them."""
+    assert isinstance(items, list)
+    print(f"{what}: {len(items) or 'none'}")
+    for item in items[:SHOWN]:
+        print(f"  {item}")
+    if len(items) > SHOWN:
+        print(f"  and {len(items) - SHOWN} more, which --format json lists")

@@ -1,0 +1,268 @@
+"""A release made ready: fetched where it is openly licensed, converted, verified, and described by its manifest."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+import warnings
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from importlib.util import find_spec
+from pathlib import Path
+
+from ser_zoo.cache import atomic_path
+from ser_zoo.corpora.base import Corpus, Utterance, listing
+from ser_zoo.corpora.manifest import Entry, Manifest, Measured, Stamp, earlier, survey, write
+from ser_zoo.errors import AudioError, CorpusError, SERZooWarning
+
+THREADS = 4  # decoding runs outside the interpreter's lock, and waits for the disk
+INSTALL = "pip install 'ser-zoo[video]'"
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """What ``prepare`` did and found.
+
+    Attributes:
+        manifest: of the release.
+        missing: what the complete release has beyond it, in words. What the reader warned of is in the manifest's notes.
+        decoded: how many utterances were decoded for it; those of recordings that have not changed since the last manifest are
+            not decoded again.
+        converted: recordings that became wav files.
+        unconverted: compressed recordings that could not be converted, and why.
+    """
+
+    manifest: Manifest
+    missing: list[str]
+    decoded: int
+    converted: int = 0
+    unconverted: dict[Path, str] = field(default_factory=dict)
+
+    @property
+    def sound(self) -> bool:
+        """Whether nothing is missing and nothing damaged."""
+        return not (self.missing or self.manifest.damaged or self.unconverted)
+
+
+def prepare(corpus: Corpus, again: bool = False) -> Prepared:
+    """Convert what is compressed, read the release, decode what is not known yet, and write the manifest.
+
+    Args:
+        corpus: where it is; see ``obtain`` for one that is not there.
+        again: decode every recording, also those that have not changed since the manifest was written.
+
+    Raises:
+        CorpusError: the release is not there or breaks its grammar, or the manifest cannot be written.
+    """
+    corpus.prepare()
+    known = earlier(corpus)
+    if known is not None and not again and known.changed(corpus) is None and not compressed(corpus):
+        return Prepared(known, corpus.missing(known.utterances), decoded=0)
+    converted, unconverted = convert(compressed(corpus))
+    manifest = survey(corpus)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        utterances = corpus.scan()
+    for warning in caught:
+        if issubclass(warning.category, SERZooWarning):
+            manifest.notes.append(str(warning.message))
+        else:
+            warnings.warn_explicit(warning.message, warning.category, warning.filename, warning.lineno)
+    stamps = {path: Stamp.of(path) for path in {row.path for row in utterances}}
+    decoded = fill(manifest, utterances, stamps, {} if known is None or again else measured_before(known))
+    write(manifest, corpus)
+    return Prepared(manifest, corpus.missing(utterances), decoded, converted, unconverted)
+
+
+# Reading and decoding.
+
+Key = tuple[Path, float, float | None, Stamp]
+
+
+def measured_before(manifest: Manifest) -> dict[Key, Measured]:
+    """What an earlier manifest knows of stretches of recordings, as long as these have not changed."""
+    return {
+        (entry.utterance.path, entry.utterance.start, entry.utterance.end, entry.stamp): entry.measured
+        for entry in manifest.entries
+    }
+
+
+def fill(manifest: Manifest, utterances: Sequence[Utterance], stamps: dict[Path, Stamp], known: dict[Key, Measured]) -> int:
+    """Enter the utterances into the manifest, and leave to its ``extra`` the recordings that none of them uses.
+
+    Returns:
+        How many were decoded.
+    """
+    from tqdm import tqdm
+
+    keys = [(row.path, row.start, row.end, stamps[row.path]) for row in utterances]
+    unknown = [row for row, key in zip(utterances, keys, strict=True) if key not in known]
+    bar = tqdm(total=len(unknown), desc="decoding", unit="file", leave=False, delay=0.5, disable=None)
+    with bar, ThreadPoolExecutor(THREADS) as pool:
+        for row, measured in zip(unknown, pool.map(measure, unknown), strict=True):
+            known[row.path, row.start, row.end, stamps[row.path]] = measured
+            bar.update()
+    manifest.entries = [Entry(row, key[-1], known[key]) for row, key in zip(utterances, keys, strict=True)]
+    manifest.extra = sorted(set(manifest.extra) - stamps.keys())
+    return len(unknown)
+
+
+def measure(utterance: Utterance) -> Measured:
+    """Decode an utterance as training does."""
+    from ser_zoo.data.audio import content_hash, read_audio
+
+    try:
+        waveform, rate = read_audio(utterance.path, utterance.start, utterance.end)
+    except AudioError as error:
+        return Measured(0.0, 0, "", str(error))
+    return Measured(len(waveform) / rate, rate, content_hash(waveform))
+
+
+# Compressed recordings.
+
+
+def compressed(corpus: Corpus) -> list[Path]:
+    """The recordings of the release that are yet to become wav files."""
+    if not (corpus.compressed and corpus.root.is_dir()):
+        return []
+    return [
+        path for path in corpus.files() if path.suffix.lower() in corpus.compressed and not path.with_suffix(".wav").exists()
+    ]
+
+
+def convert(paths: Sequence[Path]) -> tuple[int, dict[Path, str]]:
+    """Write a mono wav file of 16 bit and the same sample rate beside each recording.
+
+    Args:
+        paths: of audio or video files that have no wav file beside them.
+
+    Returns:
+        How many were written, and why the others could not be.
+
+    Raises:
+        CorpusError: PyAV is not installed.
+    """
+    if not paths:
+        return 0, {}
+    if find_spec("av") is None:
+        raise CorpusError(
+            f"{len(paths)} recordings ({paths[0].name} ...) must become wav files before they can be used. That is done by "
+            f"PyAV, which is not installed. Install it: {INSTALL}"
+        )
+    from tqdm import tqdm
+
+    faults: dict[Path, str] = {}
+
+    def attempt(path: Path) -> str | None:
+        try:
+            _to_wav(path, path.with_suffix(".wav"))
+        except AudioError as error:
+            return str(error)
+        return None
+
+    with tqdm(total=len(paths), desc="converting", unit="file", disable=None) as bar, ThreadPoolExecutor(THREADS) as pool:
+        for path, fault in zip(paths, pool.map(attempt, paths), strict=True):
+            if fault is not None:
+                faults[path] = fault
+            bar.update()
+    return len(paths) - len(faults), faults
+
+
+def _to_wav(source: Path, target: Path) -> None:
+    """Decode the first audio stream; channels are averaged.
+
+    Raises:
+        AudioError: there is none, or it is damaged or empty; nothing is written then.
+    """
+    import av
+    import soundfile
+
+    try:
+        with av.open(str(source)) as container:
+            if not container.streams.audio:
+                raise AudioError(f"{source} has no sound track.")
+            stream = container.streams.audio[0]
+            planar = av.AudioResampler(format="fltp")  # one array per channel, whatever the codec gives
+            with (
+                atomic_path(target) as temporary,
+                soundfile.SoundFile(temporary, "w", stream.rate, channels=1, subtype="PCM_16") as file,
+            ):
+                for frame in container.decode(stream):
+                    for part in planar.resample(frame):
+                        file.write(part.to_ndarray().mean(axis=0))
+                if file.frames == 0:
+                    raise AudioError(f"{source} has an empty sound track.")
+    except (av.error.FFmpegError, soundfile.SoundFileError) as error:
+        raise AudioError(f"{source} cannot be decoded: {error}.") from error
+
+
+# Fetching.
+
+
+def obtain(corpus: Corpus) -> None:
+    """Download and unpack an openly licensed release that is not there yet.
+
+    Downloads are kept in ``.<name>-downloads`` beside the root until the release is whole there, so that a later call goes on
+    from them. It is unpacked into a temporary folder beside the root, which takes the root's name at the end.
+
+    Raises:
+        CorpusError: the root holds something else; a download fails or is not the published file; an archive is unsafe; or
+            what it holds is not the layout that the reader expects.
+    """
+    from ser_zoo.data.download import fetch, place
+
+    root = corpus.root
+    if root.exists() and (not root.is_dir() or any(root.iterdir())):
+        found = listing(root) if root.is_dir() else "a file"
+        raise CorpusError(
+            f"{corpus.title} is not downloaded to {root}, which holds {found} and not {corpus.layout}. Nothing is overwritten: "
+            "move it away, or choose another folder with --root."
+        )
+    root.parent.mkdir(parents=True, exist_ok=True)
+    kept = root.parent / f".{root.name}-downloads"
+    files = [fetch(download, kept / str(number)) for number, download in enumerate(corpus.downloads, start=1)]
+    with tempfile.TemporaryDirectory(prefix=f".{root.name}-incomplete-", dir=root.parent) as work:
+        release = Path(work) / "release"
+        for path, download in zip(files, corpus.downloads, strict=True):
+            place(path, release / download.folder)
+        whole = _release_folder(corpus, release)
+        if root.exists():
+            root.rmdir()  # it is empty; not every system renames onto a folder
+        whole.rename(root)
+    shutil.rmtree(kept)
+
+
+def _release_folder(corpus: Corpus, folder: Path) -> Path:
+    """``folder``, or the only folder in it if the release is there: many archives hold one folder of their own name.
+
+    Raises:
+        CorpusError: it is in neither.
+    """
+    inside = [path for path in folder.iterdir() if not path.name.startswith((".", "__MACOSX"))]
+    candidates: list[Path] = [folder, *inside] if len(inside) == 1 and inside[0].is_dir() else [folder]
+    for candidate in candidates:
+        if type(corpus)(candidate, corpus.task.name).found():
+            return candidate
+    raise CorpusError(
+        f"What was downloaded for {corpus.title} holds {listing(folder)}, expected {corpus.layout}. The release has changed, "
+        f"or the reader is wrong. The archives are in {corpus.root.parent / f'.{corpus.root.name}-downloads'}."
+    )
+
+
+def instructions(corpus: Corpus) -> str:
+    """Where to ask for a release that is not openly licensed, and what to put where."""
+    return (
+        f"{corpus.title} cannot be downloaded for you. Licence: {corpus.licence}.\n"
+        f"  1. Get it, or ask for it, at {corpus.url}\n"
+        f"  2. Unpack it so that {corpus.root} holds {corpus.layout}.\n"
+        f"  3. Call ser-zoo prepare {corpus.name} again, which converts and verifies it."
+    )
+
+
+def by_class(corpus: Corpus, utterances: Iterable[Utterance]) -> list[dict[str, object]]:
+    """Utterances of each class that are there, and how many the release has; None where that is not known."""
+    found = Counter(row.label for row in utterances)
+    names = [*corpus.counts, *sorted(set(found).difference(corpus.counts))]
+    return [{"class": name, "found": found[name], "release": corpus.counts.get(name) or None} for name in names]

@@ -1,0 +1,121 @@
+"""``ser-zoo prepare``, and what ``ser-zoo corpora`` says of a corpus that was prepared."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from ser_zoo.cli import main
+from ser_zoo.corpora.emo_db import EmoDB
+from tests.data.served import serve
+from tests.data.test_prepare import zipped
+from tests.releases import write_emo_db
+from tests.test_rooms import imported
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    return write_emo_db(tmp_path / "emo_db", ["03", "08"], "WF", 2)
+
+
+def test_a_release_is_described_and_found_incomplete(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["prepare", "emo_db", "--root", str(root)]) == 1
+    printed = capsys.readouterr().out
+    assert "8 of 535 utterances, 2 speakers, 0.00 h, 16,000 Hz" in printed
+    assert "missing: 7\n  anger 123 of 127\n" in printed
+    assert "damaged: none" in printed
+    assert f"Manifest: {root}/ser_zoo_manifest.csv" in printed
+
+
+def test_all_that_was_found_as_json(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (root / "wav" / "03a01Wa.wav").write_bytes(b"")
+    assert main(["prepare", "emo_db", "--root", str(root), "--format", "json"]) == 1
+    (found,) = json.loads(capsys.readouterr().out)
+    assert (found["utterances"], found["decoded"], found["sample_rates"]) == (8, 8, {"16000": 7})
+    assert list(found["damaged"]) == ["03a01Wa"]
+
+
+def test_a_complete_release_is_sound(emo_db: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "emo_db").mkdir()
+    (tmp_path / "emo_db" / "wav").symlink_to(emo_db / "wav")
+    assert main(["prepare", "emo_db", "--root", str(tmp_path / "emo_db")]) == 0
+    assert "535 of 535 utterances" in capsys.readouterr().out
+
+
+def test_a_release_that_must_be_asked_for_gets_instructions(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert EmoDB.downloads == ()
+    assert main(["prepare", "emo_db", "--root", str(tmp_path / "emo_db")]) == 1
+    printed = capsys.readouterr().out
+    assert EmoDB.url in printed
+    assert f"{tmp_path}/emo_db holds the unpacked release" in printed
+
+
+def test_an_open_release_is_fetched(
+    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with serve({"emo_db.zip": zipped(root)}) as served:
+        monkeypatch.setattr(EmoDB, "downloads", (served.download("emo_db.zip"),))
+        assert main(["prepare", "emo_db", "--root", str(tmp_path / "new")]) == 1
+        assert "8 of 535 utterances" in capsys.readouterr().out
+        assert main(["prepare", "emo_db", "--root", str(tmp_path / "new")]) == 1
+        assert "0 of 8 utterances decoded" in capsys.readouterr().out
+        assert len(served.asked) == 1
+
+
+def test_a_table_is_prepared(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (root / "mine.csv").write_text("path,label,speaker\nwav/03a01Wa.wav,anger,03\nwav/08a01Fa.wav,joy,08\n")
+    assert main(["prepare", "csv", "--root", str(root / "mine.csv")]) == 0
+    assert "2 of 2 utterances, 2 speakers" in capsys.readouterr().out
+    assert main(["prepare", "csv", "--root", str(root / "none.csv")]) == 1
+    assert "none.csv is not there" in capsys.readouterr().err
+
+
+# What is said of a corpus that was prepared.
+
+
+def test_a_corpus_is_described_by_its_manifest(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["corpora", "emo_db", "--root", str(root), "--format", "json"]) == 0
+    before = json.loads(capsys.readouterr().out)[0]["contents"]
+    main(["prepare", "emo_db", "--root", str(root)])
+    capsys.readouterr()
+    assert main(["corpora", "emo_db", "--root", str(root), "--format", "json"]) == 0
+    after = json.loads(capsys.readouterr().out)[0]["contents"]
+    assert before == {**after, "hours": None, "sample_rates": None}
+    assert after["by_speaker"] == {speaker: {"anger": 2, "happiness": 2} for speaker in ("03", "08")}
+    assert after["sample_rates"] == {"16000": 8}
+    assert main(["corpora", "emo_db", "--root", str(root)]) == 0
+    assert "0.00 h, 16,000 Hz, by the manifest" in capsys.readouterr().out
+
+
+def test_a_corpus_that_is_not_there_has_no_contents(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["corpora", "emo_db", "--root", str(tmp_path), "--format", "json"]) == 0
+    assert json.loads(capsys.readouterr().out)[0]["contents"] is None
+
+
+def test_a_picture_is_drawn(root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    pytest.importorskip("matplotlib")
+    plot = ["corpora", "emo_db", "--root", str(root), "--plot"]
+    assert main([*plot, str(tmp_path / "x.png")]) == 1
+    assert "Call ser-zoo prepare emo_db first" in capsys.readouterr().err
+    main(["prepare", "emo_db", "--root", str(root)])
+    assert main([*plot, str(tmp_path / "x.png")]) == 0
+    assert (tmp_path / "x.png").read_bytes().startswith(b"\x89PNG")
+    assert main([*plot, str(tmp_path / "x.doc")]) == 1
+    assert "the format .doc is not known" in capsys.readouterr().err
+
+
+def test_without_matplotlib_its_installation_is_named(
+    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    main(["prepare", "emo_db", "--root", str(root)])
+    monkeypatch.setattr("ser_zoo.data.picture.find_spec", lambda name: None)
+    assert main(["corpora", "emo_db", "--root", str(root), "--plot", str(tmp_path / "x.png")]) == 1
+    assert "pip install 'ser-zoo[plot]'" in capsys.readouterr().err
+
+
+def test_the_verbs_wait_for_no_torch(root: Path) -> None:
+    prepare = f"from ser_zoo.cli import main; assert main(['prepare', 'emo_db', '--root', {str(root)!r}]) == 1"
+    assert imported(prepare) <= {"numpy"}  # to decode
+    assert imported(f"{prepare}; assert main(['corpora', 'emo_db', '--root', {str(root)!r}]) == 0") == set()
