@@ -76,7 +76,7 @@ ROWS = RandomRows(
 
 @every_honest_protocol
 @given(seed=st.integers(0, 2**32 - 1))
-@settings(max_examples=4, deadline=None)
+@settings(max_examples=4, deadline=None, derandomize=True)
 def test_every_utterance_is_tested_in_one_fold_by_speakers_who_are_not_heard_before(protocol: Protocol, seed: int) -> None:
     rows = release(protocol, seed=seed)
     counts: Counter[str] = Counter()
@@ -107,9 +107,9 @@ def test_every_speaker_validates_in_one_fold_of_a_rotation_that_loses_no_utteran
 
 @every_protocol
 @given(seed=st.integers(0, 2**32 - 1))
-@settings(max_examples=3, deadline=None)
+@settings(max_examples=3, deadline=None, derandomize=True)
 def test_a_split_is_the_same_each_time_and_in_any_order_of_utterances(protocol: Protocol, seed: int) -> None:
-    rows = release(protocol, takes=4, seed=seed)
+    rows = release(protocol, takes=12, seed=seed)  # enough that no random test takes all of a speaker
     for fold in {1, protocol.folds_of(rows)}:
         once = protocol.split(fold, rows)
         assert protocol.split(fold, rows) == once
