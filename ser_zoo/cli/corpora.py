@@ -29,7 +29,8 @@ def run(argv: Sequence[str]) -> int:
     if options.name is None and (options.root is not None or options.plot is not None):
         parser.error("--root and --plot go with the name of one corpus")
     if options.name is None:
-        show([summary(create_corpus(name)) for name in sorted(CORPORA)], options.format)
+        rows = [summary(create_corpus(name)) for name in sorted(CORPORA)]
+        show(rows if options.format == "json" else [readable(row) for row in rows], options.format)
         return 0
     corpus = create_corpus(options.name, options.root)
     protocols = [
@@ -49,7 +50,7 @@ def run(argv: Sequence[str]) -> int:
     if options.format == "json":
         show([{**summary(corpus), "tasks": tasks, "protocols": protocols, "contents": contents(corpus, manifest)}], "json")
     else:
-        show([{"": key, corpus.title: value} for key, value in summary(corpus).items()], "table")
+        show([{"": key, corpus.title: value} for key, value in readable(summary(corpus)).items()], "table")
         show(tasks, "table", "tasks, the default first")
         show(protocols, "table", "protocols, the default first")
         describe(corpus, manifest)
@@ -63,6 +64,12 @@ def run(argv: Sequence[str]) -> int:
 
         draw(manifest, corpus.title, list(corpus.counts), options.plot)
     return 0
+
+
+def readable(row: Mapping[str, object]) -> dict[str, object]:
+    """A row of the list for people: hours with two digits."""
+    hours = row["hours"]
+    return {**row, "hours": f"{hours:.2f}" if isinstance(hours, float) else hours}
 
 
 def by_speaker(corpus: Corpus, manifest: Manifest | None) -> Mapping[str, Mapping[str, int]] | None:

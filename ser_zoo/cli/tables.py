@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import logging
 import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -50,13 +51,24 @@ def _text(value: object) -> str:
     return "-" if value is None else f"{value:,}" if isinstance(value, int) else str(value)
 
 
+class Live(logging.Handler):
+    """Prints to whatever is stderr at that moment."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Print the message alone."""
+        print(self.format(record), file=sys.stderr)
+
+
 def quiet_lightning() -> None:
-    """Keep Lightning's advice and notices from the terminal; its warnings stay, but for those that do not apply here."""
-    import logging
+    """Print this package's notices, and not Lightning's; its warnings stay, but for those that do not apply here."""
     import warnings
 
     for name in ("lightning.pytorch", "lightning.fabric"):
         logging.getLogger(name).setLevel(logging.WARNING)
+    own = logging.getLogger("ser_zoo")
+    own.setLevel(logging.INFO)
+    if not own.handlers:
+        own.addHandler(Live())
     # Batches are made in the main process on purpose: the waveforms are in memory, and copying them to workers is slower.
     warnings.filterwarnings("ignore", message=".*does not have many workers.*")
     warnings.filterwarnings("ignore", message=".*LeafSpec.*")  # a deprecation inside Lightning itself

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import zlib
 from collections.abc import Callable, Mapping, Sequence
@@ -10,7 +11,7 @@ from typing import Any, Literal, get_args
 import lightning as L
 import numpy as np
 import torch
-from lightning.fabric.utilities.rank_zero import rank_zero_info, rank_zero_warn
+from lightning.fabric.utilities.rank_zero import rank_zero_only, rank_zero_warn
 from torch.utils.data import DataLoader, Dataset
 
 from ser_zoo.corpora import Corpus, Several, Utterance, corpus_class, create_corpus
@@ -159,7 +160,7 @@ class SERDataModule(L.LightningDataModule):
             self._utterances = self.corpus.utterances()
             if dropped := self.corpus.dropped:
                 counts = ", ".join(f"{label} {count}" for label, count in dropped.items())
-                rank_zero_info(
+                say(
                     f"{self.corpus.title}: {len(self._utterances)} utterances of {', '.join(self.labels)}; "
                     f"{sum(dropped.values())} of other labels or parts are left out: {counts}."
                 )
@@ -198,9 +199,7 @@ class SERDataModule(L.LightningDataModule):
                         f"({', '.join(finding['examples'])}). A model cannot know what it is not taught."
                     )
             if out := {row.id for row in usable} - {getattr(row, "utterance", row.id) for side in split for row in side}:
-                rank_zero_info(
-                    f"Fold {self.fold} of protocol {self.protocol.name} leaves out {len(out)} of {len(usable)} utterances."
-                )
+                say(f"Fold {self.fold} of protocol {self.protocol.name} leaves out {len(out)} of {len(usable)} utterances.")
         return self._split
 
     @property
@@ -404,6 +403,12 @@ class UtteranceDataset(Dataset[Batch]):
         if "noise" in variant:
             waveform = add_noise(waveform, generator)
         return self.augmenter(waveform, chosen, generator) if self.augmenter else waveform
+
+
+@rank_zero_only
+def say(text: str) -> None:
+    """Log for the user, in the first process alone; the command line prints it."""
+    logging.getLogger(__name__).info(text)
 
 
 def soft_targets(utterances: Sequence[Utterance], labels: Sequence[str]) -> list[list[float]]:

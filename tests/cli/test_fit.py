@@ -55,6 +55,15 @@ def test_the_row_names_the_certificate_of_its_fold(run: Path, small_emo_db: Path
     assert read_result(run / "fold-2" / "result.json")["protocol"]["certificate"] == folds["2"]
 
 
+@pytest.mark.filterwarnings("ignore:.*is not complete")
+def test_what_a_task_leaves_out_is_counted_and_printed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    root = write_emo_db(tmp_path / "emo_db", ["03", "08", "09"], "WNL", 1)
+    assert main(fit_command(root, tmp_path / "r", "--data.task=4class", epochs=1)) == 0
+    printed = capsys.readouterr().err
+    assert "EMO-DB: 6 utterances of anger, neutral; 3 of other labels or parts are left out: boredom 3." in printed
+    assert read_result(tmp_path / "r" / "fold-1" / "result.json")["labels"] == ["anger", "neutral"]
+
+
 def test_the_same_seed_gives_the_same_metrics_and_another_seed_other_ones(
     run: Path, small_emo_db: Path, tmp_path: Path
 ) -> None:
