@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 
 # Before torch is imported, and for the processes that tests start: workers with a thread per core each wait for one another.
 os.environ["OMP_NUM_THREADS"] = "1"
@@ -13,6 +14,23 @@ from pathlib import Path
 import pytest
 
 from tests.releases import write_emo_db, write_ravdess
+
+
+def calm_lazy_modules() -> None:
+    """Give SpeechBrain's lazy modules a file: hypothesis asks every module for it, and these import what is not installed."""
+    if module := sys.modules.get("speechbrain.utils.importutils"):
+        module.LazyModule.__file__ = None
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems() -> None:
+    calm_lazy_modules()
+
+
+@pytest.fixture(autouse=True)
+def calm() -> None:
+    """A test before this one may have imported SpeechBrain."""
+    calm_lazy_modules()
 
 
 @pytest.fixture(autouse=True, scope="session")
