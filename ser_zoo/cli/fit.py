@@ -162,7 +162,10 @@ def parse_folds(text: str, available: int) -> list[int]:
 
 def _place(options: Namespace, data: SERDataModule) -> tuple[Path, list[int], bool]:
     """Folder of the run, its folds, and whether it is resumed."""
-    folds = [data.fold] if options.folds is None else parse_folds(options.folds, data.protocol.folds_of(data.utterances))
+    folds = [data.fold]
+    if options.folds is not None:  # how many there are may depend on the speakers; at most so many is known before they are
+        available = data.protocol.folds_of(data.utterances) if options.folds == "all" else data.protocol.folds
+        folds = parse_folds(options.folds, available)
     chosen = None if options.run_dir is None else Path(options.run_dir)
     if options.ckpt_path not in (None, "last"):
         checkpoint = Path(options.ckpt_path)

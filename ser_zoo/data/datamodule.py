@@ -11,7 +11,7 @@ from typing import Any, Literal, get_args
 import lightning as L
 import numpy as np
 import torch
-from lightning.fabric.utilities.rank_zero import rank_zero_only, rank_zero_warn
+from lightning.pytorch.utilities import rank_zero_only, rank_zero_warn
 from torch.utils.data import DataLoader, Dataset
 
 from ser_zoo.corpora import Corpus, Several, Utterance, corpus_class, create_corpus
@@ -22,7 +22,7 @@ from ser_zoo.data.augment import Augmentation, Augmenter, RowAugmentation, add_n
 from ser_zoo.data.batch import Batch
 from ser_zoo.data.sampler import BucketSampler
 from ser_zoo.data.waveforms import Waveforms, load_waveforms
-from ser_zoo.errors import SERZooError
+from ser_zoo.errors import SERZooError, SERZooWarning
 from ser_zoo.protocols import RandomRows, Row, Split, check_split, cross_protocol, find_protocol
 from ser_zoo.registry import lookup
 
@@ -196,7 +196,8 @@ class SERDataModule(L.LightningDataModule):
                 if finding["verdict"] == "fails":  # no leak, as these have been refused
                     rank_zero_warn(
                         f"Fold {self.fold} of protocol {self.protocol.name}: {finding['kind']} "
-                        f"({', '.join(finding['examples'])}). A model cannot know what it is not taught."
+                        f"({', '.join(finding['examples'])}). A model cannot know what it is not taught.",
+                        category=SERZooWarning,
                     )
             if out := {row.id for row in usable} - {getattr(row, "utterance", row.id) for side in split for row in side}:
                 say(f"Fold {self.fold} of protocol {self.protocol.name} leaves out {len(out)} of {len(usable)} utterances.")

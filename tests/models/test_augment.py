@@ -227,7 +227,7 @@ def test_frozen_features_are_changed_without_running_the_encoder(
     model = small_model("cross_attn", tmp_path, finetune_from=None, optim=CHANGED)
     assert model.encoder is not None
     clips = []
-    model.encoder.register_forward_hook(lambda module, inputs, output: clips.append(len(inputs[0])))
+    model.encoder.network.register_forward_hook(lambda module, inputs, output: clips.append(len(inputs[0])))
     L.Trainer(max_epochs=2, **QUIET).fit(model, datamodule=data)
     assert sum(clips) == len(data.utterances)
 
