@@ -23,7 +23,7 @@ class Several:
         labels: name of the label space; None means ``common4``.
 
     Attributes:
-        name: of all corpora, ``emo_db+ravdess``.
+        name: of all corpora, ``emo_db+ravdess``, or ``emo_db+ravdess-to-emovo`` where some are tested only.
         title: the same for a person.
         root: the folder.
         parts: a reader per corpus.
@@ -53,7 +53,7 @@ class Several:
         self.root = default_root("") if root is None else Path(root).expanduser()
         self.parts = [reader(self.root / reader.name, labels=labels or DEFAULT_SPACE) for reader in readers]
         self.task = self.parts[0].task
-        self.name = "+".join(names)
+        self.name = joint_name([reader.name for reader in corpora], [reader.name for reader in test])
         self.title = " + ".join(part.title for part in self.parts)
         self.synthetic = any(part.synthetic for part in self.parts)
         self.dropped: dict[str, int] = {}
@@ -95,3 +95,12 @@ class Several:
             for row in of_part
             if row.label in taught
         ]
+
+
+def joint_name(train: Sequence[str], test: Sequence[str] = ()) -> str:
+    """What several corpora are called together.
+
+    >>> joint_name(["emo_db", "ravdess"], ["emovo"])
+    'emo_db+ravdess-to-emovo'
+    """
+    return "+".join(train) + ("-to-" + "+".join(test) if test else "")

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from ser_zoo.corpora.base import Utterance
+from ser_zoo.corpora.several import joint_name
 from ser_zoo.errors import ProtocolError
 from ser_zoo.protocols.base import Protocol, Side
 
@@ -133,7 +134,7 @@ def cross_protocol(train: Sequence[str], test: Sequence[str] = (), shots: int = 
         ProtocolError: shots without a corpus to test, or the name of another protocol.
     """
     source = "our choice: the corpora of a side, and every fifth of the training speakers for validation"
-    corpus = "+".join((*train, *test))
+    corpus = joint_name(train, test)
     if shots and not test:
         raise ProtocolError("--data.shots goes with --data.test, the corpora whose speakers give the shots and are tested.")
     protocol: Protocol

@@ -24,7 +24,8 @@ def both(tmp_path: Path) -> Path:
 def test_ids_and_speakers_carry_their_corpus_and_labels_are_shared(both: Path) -> None:
     corpus = Several([EMO_DB], [RAVDESS], both)
     rows = corpus.utterances()
-    assert corpus.name == "emo_db+ravdess"
+    assert corpus.name == "emo_db-to-ravdess"
+    assert Several([EMO_DB, RAVDESS], root=both).name == "emo_db+ravdess"
     assert corpus.labels == ("anger", "happiness", "neutral", "sadness")
     assert Counter(row.speaker for row in rows) == {"emo_db/03": 4, "emo_db/08": 4, "ravdess/03": 4, "ravdess/08": 4}
     assert {row.id for row in rows if row.label == "anger"} == {

@@ -135,7 +135,7 @@ def test_the_data_module_trains_on_some_corpora_and_tests_others(both: Path) -> 
     data = SERDataModule("emo_db", str(both), test="ravdess")
     assert data.labels == ["anger", "happiness", "neutral", "sadness"]
     assert [{corpus_of(row) for row in side} for side in data.split] == [{"emo_db"}, {"emo_db"}, {"ravdess"}]
-    assert data.identity()["corpus"] == "emo_db+ravdess"
+    assert data.identity()["corpus"] == data.protocol.corpus == "emo_db-to-ravdess"
     assert SERDataModule("emo_db, ravdess", str(both), labels="common6").protocol.name == "loco"
 
 
