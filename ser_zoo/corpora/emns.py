@@ -16,13 +16,12 @@ use it to test models of other corpora.
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import ClassVar
 
 from ser_zoo.corpora.base import AUDIO_SUFFIXES, Corpus, Task, Utterance, audio_files, keep, prefer_wav, subfolder
-from ser_zoo.corpora.label_files import by_name, damaged, refuse_unlabelled
+from ser_zoo.corpora.label_files import by_name, damaged, read_table, refuse_unlabelled
 from ser_zoo.errors import CorpusError
 
 EMOTIONS = {
@@ -88,8 +87,10 @@ class EMNS(Corpus):
         if not recordings:
             return
         path = self.root / "metadata.csv"
+        if not path.is_file():
+            raise CorpusError(f"{self.title}: there is no file {path}. Expected {self.layout}. Get it at {self.url}.")
         labelled = set()
-        for line, row in _table(path):
+        for line, row in read_table(self.title, path, COLUMNS, "|"):
             key, emotion = Path(row["audio_recording"]).stem, row["emotion"]
             labelled.add(key)
             if emotion not in EMOTIONS:
@@ -107,18 +108,3 @@ class EMNS(Corpus):
                 language=self.language,
             )
         refuse_unlabelled(self.title, recordings, labelled, "metadata.csv")
-
-
-def _table(path: Path) -> Iterator[tuple[int, dict[str, str]]]:
-    """Line number and fields of each row of ``metadata.csv``."""
-    if not path.is_file():
-        raise CorpusError(f"{EMNS.title}: there is no file {path}. Expected {EMNS.layout}. Get it at {EMNS.url}.")
-    with path.open(encoding="utf-8-sig", newline="") as file:
-        lines = csv.reader(file, delimiter="|")
-        header = next(lines, [])
-        if any(column not in header for column in COLUMNS):
-            raise damaged(EMNS.title, path, 1, f"columns {', '.join(header) or 'none'}", f"{', '.join(COLUMNS)} among them")
-        for fields in lines:
-            if len(fields) != len(header):
-                raise damaged(EMNS.title, path, lines.line_num, f"{len(fields)} fields", f"{len(header)} as in the header")
-            yield lines.line_num, dict(zip(header, fields, strict=True))

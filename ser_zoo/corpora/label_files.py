@@ -18,28 +18,33 @@ def damaged(title: str, path: Path, line: int, found: str, expected: str) -> Cor
     )
 
 
-def read_table(title: str, path: Path, columns: Sequence[str]) -> Iterator[tuple[int, dict[str, str]]]:
+def read_table(title: str, path: Path, columns: Sequence[str], delimiter: str = ",") -> Iterator[tuple[int, dict[str, str]]]:
     """Line number and fields by column of every row of a CSV file with a header.
 
     Args:
         title: of the corpus, for errors.
         path: of the file, UTF-8 with or without a byte order mark.
         columns: that the header must have; it may have more.
+        delimiter: between fields.
 
     Raises:
-        CorpusError: a column is missing, or a row has not as many fields as the header.
+        CorpusError: a column is missing, a row has not as many fields as the header, or a quote that is not closed swallows the
+            rest.
     """
     with path.open(encoding="utf-8-sig", errors="replace", newline="") as file:
-        lines = csv.reader(file)
-        header = next(lines, [])
-        if any(column not in header for column in columns):
-            raise damaged(title, path, 1, f"columns {', '.join(header) or 'none'}", f"{', '.join(columns)} among them")
-        for fields in lines:
-            if not fields:
-                continue
-            if len(fields) != len(header):
-                raise damaged(title, path, lines.line_num, f"{len(fields)} fields", f"{len(header)} as in the header")
-            yield lines.line_num, dict(zip(header, fields, strict=True))
+        lines = csv.reader(file, delimiter=delimiter)
+        try:
+            header = next(lines, [])
+            if any(column not in header for column in columns):
+                raise damaged(title, path, 1, f"columns {', '.join(header) or 'none'}", f"{', '.join(columns)} among them")
+            for fields in lines:
+                if not fields:
+                    continue
+                if len(fields) != len(header):
+                    raise damaged(title, path, lines.line_num, f"{len(fields)} fields", f"{len(header)} as in the header")
+                yield lines.line_num, dict(zip(header, fields, strict=True))
+        except csv.Error as error:
+            raise damaged(title, path, lines.line_num, str(error), "fields whose quotes are closed") from error
 
 
 def refuse_unlabelled(title: str, recordings: Mapping[str, Path], labelled: Container[str], source: str) -> None:

@@ -199,3 +199,12 @@ def test_a_part_of_the_votes_that_ends_between_lines_is_refused(small: Path) -> 
     (small / VOTES).write_text("".join(lines[:50]))
     with pytest.raises(CorpusError, match=r"no votes on the voice of 1001_DFA_ANG_XX\. Expected a line for each recording"):
         CREMAD(small).utterances()
+
+
+def test_a_quote_that_swallows_the_rest_of_a_table_is_refused(small: Path) -> None:
+    table = small / "VideoDemographics.csv"
+    table.write_text(table.read_text() + '"' + "1001,51,Male,Caucasian,Not Hispanic\n" * 5000)
+    with pytest.raises(
+        CorpusError, match=r"VideoDemographics\.csv, line \d+: found field larger than .*, expected fields whose"
+    ):
+        CREMAD(small).utterances()
