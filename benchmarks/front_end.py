@@ -6,15 +6,14 @@ The features are those of ``co_attn``: 200 bins of a spectrogram in dB, and 40 M
 computed of utterances of each corpus (under ``$SER_ZOO_DATA``) in these ways, one after the other and that ``--repeats`` times;
 the fastest repetition of each counts:
 
-reference     numpy and scipy in one process, one file at a time: read, resampled, and what librosa does for the two features,
-              each with a transform of its own and mel filters that are made anew for every file
+reference     librosa in one process, one file at a time, as the field (and the released code of Zou et al. 2022) writes it
 first_epoch   ``load_waveforms`` and ``FrontEnd``, as the first epoch of a run meets them: files decoded by several threads,
               features by torch, each utterance by itself, and kept
 later_epochs  what is kept, put into batches: all that a later epoch, or another fold, takes
 
 Files are read once before, so that no way waits for the disk. The number of threads is that of torch (``OMP_NUM_THREADS``).
 Writes ``benchmarks/results/speed/front_end.json``: utterances and seconds of audio per second, their ratios to the reference,
-and the largest difference between its features and ours. scipy comes with the extra ``dev``.
+and the largest difference between its features and ours. librosa comes with the extra ``dev``.
 """
 
 from __future__ import annotations
@@ -25,8 +24,8 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import librosa
 import numpy as np
-import scipy
 import soundfile
 from common import RATE, SPEED, circumstances, fastest
 
@@ -44,7 +43,6 @@ BATCH = 16  # utterances; that of the recipes
 POINTS, WINDOW, BINS = 800, 640, 200
 # ... and librosa's defaults for MFCC.
 MFCC_POINTS, MELS = 2048, 128
-FLOOR, RANGE = 1e-10, 80.0  # least power, and dB that are kept below the loudest value: librosa's defaults
 STEP = round(HOP * RATE)  # samples between frames
 
 Features = tuple[np.ndarray, np.ndarray]
@@ -127,59 +125,17 @@ def largest_difference(utterances: Sequence[Utterance], ours: Ours) -> dict[str,
 
 
 def reference(utterance: Utterance) -> Features:
-    """(T, 200) spectrogram in dB and (T, 40) MFCC of one file."""
-    waveform, rate = soundfile.read(utterance.path, dtype="float32")
-    if waveform.ndim > 1:
-        waveform = waveform.mean(axis=1)
-    if rate != RATE:
-        waveform = scipy.signal.resample_poly(waveform, RATE, rate)
-    # The first sample passes as it is, as in torchaudio; librosa's filter starts from an extrapolated one.
-    emphasised = scipy.signal.lfilter([1.0, -EMPHASIS], [1.0], waveform).astype(np.float32)
-    return plain_spectrogram(emphasised), plain_mfcc(emphasised)
-
-
-def plain_spectrogram(waveform: np.ndarray) -> np.ndarray:
-    """(T, 200) dB below the loudest value, of the bins up to 4 kHz."""
-    power = np.abs(transform(waveform, POINTS, "hamming", WINDOW)) ** 2
-    return decibel(power, power.max())[:BINS].T
-
-
-def plain_mfcc(waveform: np.ndarray) -> np.ndarray:
-    """(T, 40), of mel filters by the HTK formula, each as high as 1, as torchaudio has them."""
-    power = np.abs(transform(waveform, MFCC_POINTS, "hann", MFCC_POINTS)) ** 2
-    mels = np.einsum("ft,mf->mt", power, mel_filters(), optimize=True)
-    coefficients: np.ndarray = scipy.fft.dct(decibel(mels, 1.0), axis=0, norm="ortho")
-    return coefficients[:COEFFICIENTS].T
-
-
-def transform(waveform: np.ndarray, points: int, window: str, length: int) -> np.ndarray:
-    """(points // 2 + 1, T) short-time Fourier transform, frames centred and padded with zeros.
-
-    As in librosa the window has double precision, and so has the transform; only what comes out of it is rounded.
-    """
-    weights = np.pad(scipy.signal.get_window(window, length), (points - length) // 2)
-    padded = np.pad(waveform, points // 2)
-    frames = np.lib.stride_tricks.sliding_window_view(padded, points)[::STEP]
-    spectra: np.ndarray = np.fft.rfft(frames * weights).astype(np.complex64)
-    return spectra.T
-
-
-def mel_filters() -> np.ndarray:
-    """(128, 1025) triangles."""
-    edges = 700 * (10 ** (np.linspace(0, 2595 * np.log10(1 + RATE / 2 / 700), MELS + 2) / 2595) - 1)
-    ramps = edges[:, None] - np.fft.rfftfreq(MFCC_POINTS, 1 / RATE)
-    widths = np.diff(edges)
-    filters = np.zeros((MELS, MFCC_POINTS // 2 + 1), dtype=np.float32)
-    for band in range(MELS):
-        filters[band] = np.maximum(0, np.minimum(-ramps[band] / widths[band], ramps[band + 2] / widths[band + 1]))
-    return filters
-
-
-def decibel(power: np.ndarray, loudest: float) -> np.ndarray:
-    """10 log10 of power over ``loudest``, no more than 80 dB below its own largest value."""
-    level = 10 * np.log10(np.maximum(power, FLOOR)) - 10 * np.log10(max(loudest, FLOOR))
-    floored: np.ndarray = np.maximum(level, level.max() - RANGE)
-    return floored
+    """(T, 200) spectrogram in dB below its loudest value, up to 4 kHz, and (T, 40) MFCC of one file."""
+    waveform, _ = librosa.load(utterance.path, sr=RATE)
+    # The first sample passes as it is, as in torchaudio; librosa's filter would start from an extrapolated one.
+    waveform = librosa.effects.preemphasis(waveform, coef=EMPHASIS, zi=np.zeros(1))
+    spectra = librosa.stft(waveform, n_fft=POINTS, hop_length=STEP, win_length=WINDOW, window="hamming")
+    spectrogram: np.ndarray = librosa.amplitude_to_db(np.abs(spectra), ref=np.max)
+    # Mel filters by the HTK formula, each as high as 1, as torchaudio has them.
+    mfcc: np.ndarray = librosa.feature.mfcc(
+        y=waveform, sr=RATE, n_mfcc=COEFFICIENTS, n_fft=MFCC_POINTS, hop_length=STEP, n_mels=MELS, htk=True, mel_norm=None
+    )
+    return spectrogram[:BINS].T, mfcc.T
 
 
 def show(corpora: Mapping[str, Mapping[str, Any]]) -> None:
