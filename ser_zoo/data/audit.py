@@ -16,7 +16,7 @@ import math
 import os
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, replace
 from itertools import combinations
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, cast
@@ -284,7 +284,7 @@ def read_split(path: Path, release: Sequence[Utterance], utterances: Sequence[Ut
         elif ids[0] not in wanted:
             unknown[""] += 1
         else:
-            sides[side].append(_augmented(of_task[ids[0]], tuple(variant)) if variant else of_task[ids[0]])
+            sides[side].append(Row.of(of_task[ids[0]], tuple(variant)) if variant else of_task[ids[0]])
     folds = {}
     for fold, sides in rows.items():
         if empty := [side for side in ("train", "test") if not sides[side]]:
@@ -451,11 +451,6 @@ def _names(release: Sequence[Utterance], root: Path) -> dict[str, list[str]]:
 
 def _relative(path: Path, root: Path) -> str:
     return path.relative_to(root).as_posix() if path.is_relative_to(root) else path.as_posix()
-
-
-def _augmented(utterance: Utterance, variant: tuple[str, ...]) -> Row:
-    same: dict[str, Any] = {field.name: getattr(utterance, field.name) for field in fields(utterance)}
-    return Row(**{**same, "id": "+".join((utterance.id, *variant))}, utterance=utterance.id, variant=variant)
 
 
 def _once(

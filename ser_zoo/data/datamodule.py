@@ -18,7 +18,7 @@ from ser_zoo.corpora import Corpus, Several, Utterance, corpus_class, create_cor
 from ser_zoo.corpora.base import short_list
 from ser_zoo.data.audio import Preparation, Waveform
 from ser_zoo.data.audit import audit_split
-from ser_zoo.data.augment import Augmentation, Augmenter, RowAugmentation, add_noise, raise_pitch, variants
+from ser_zoo.data.augment import Augmentation, Augmenter, RowAugmentation, add_noise, raise_pitch, set_speed, variants
 from ser_zoo.data.batch import Batch
 from ser_zoo.data.sampler import BucketSampler
 from ser_zoo.data.waveforms import Waveforms, load_waveforms
@@ -26,11 +26,13 @@ from ser_zoo.errors import SERZooError, SERZooWarning
 from ser_zoo.protocols import RandomRows, Row, Split, check_split, cross_protocol, find_protocol
 from ser_zoo.registry import lookup
 
-# What a protocol's rows can have done to them.
+# What a row of its own can have done to it, besides a changed speed (``speed0.9``).
 ROW_CHANGES: Mapping[str, Callable[[Waveform, np.random.Generator], Waveform]] = {
     "noise": add_noise,
     "pitch": lambda waveform, _: raise_pitch(waveform),
 }
+SPEED = "speed"
+SLOWEST, FASTEST = 0.5, 2.0  # of copies; beyond an octave it is no voice
 
 
 class SERDataModule(L.LightningDataModule):
@@ -57,6 +59,8 @@ class SERDataModule(L.LightningDataModule):
             either way), vtlp (vocal-tract length, 0.9 to 1.1), reverb (made-up rooms).
         augment_probability: of each of these for a row.
         snr_db: lowest and highest signal-to-noise ratio of noise.
+        speeds: in training, add every utterance once more at each of these speeds, tempo and pitch together; 0.9 and 1.1 are
+            those of Ko et al. 2015. They are the same in all epochs, so that a frozen encoder's features of them can be kept.
         augment_rows: in training, add every utterance once more per subset of these (noise, pitch), as Lee & Nadeem 2025 do.
         balanced: in training, draw every class equally often; an epoch keeps its number of rows.
         soft_labels: in training, aim at the distribution of the annotators' labels; evaluation keeps to the one label.
@@ -85,6 +89,7 @@ class SERDataModule(L.LightningDataModule):
         augment: Sequence[Augmentation] = (),
         augment_probability: float = 0.5,
         snr_db: tuple[float, float] = (0.0, 15.0),
+        speeds: Sequence[float] = (),
         augment_rows: Sequence[RowAugmentation] = (),
         balanced: bool = False,
         soft_labels: bool = False,
@@ -123,6 +128,11 @@ class SERDataModule(L.LightningDataModule):
             raise SERZooError(
                 f"--data.augment_probability {augment_probability:g} makes no sense; expected more than 0, at most 1."
             )
+        if wrong := [speed for speed in speeds if not SLOWEST <= speed <= FASTEST or speed == 1]:
+            raise SERZooError(
+                f"--data.speeds {wrong[0]:g} makes no sense; expected factors from {SLOWEST:g} to {FASTEST:g} other than 1, "
+                "which every utterance has already."
+            )
         if len(snr_db) != 2 or snr_db[0] > snr_db[1]:
             raise SERZooError(f"--data.snr_db {list(snr_db)} makes no sense; expected the lowest and the highest ratio in dB.")
         if augment_rows and isinstance(self.protocol, RandomRows):
@@ -138,6 +148,7 @@ class SERDataModule(L.LightningDataModule):
         self.augment = tuple(augment)
         self.augment_probability = augment_probability
         self.snr_db = (float(snr_db[0]), float(snr_db[1]))
+        self.speeds = tuple(sorted(set(map(float, speeds))))
         self.augment_rows = tuple(augment_rows)
         self.balanced = balanced
         self.soft_labels = soft_labels
@@ -210,20 +221,32 @@ class SERDataModule(L.LightningDataModule):
         return self._certificate
 
     def _make_rows(self, rows: Sequence[Row]) -> None:
-        # They are the same in every epoch, as the protocol places them, so what is kept of a waveform by id holds for them too.
+        # They are the same in every epoch and fold, so what is kept of a waveform by id holds for them too.
         for row in rows:
             if row.id in self.waveforms:
                 continue
             waveform = self.waveforms[row.utterance]
             generator = np.random.default_rng((self.seed, zlib.crc32(row.id.encode())))
             for change in row.variant:
-                waveform = ROW_CHANGES[change](waveform, generator)
+                if change.startswith(SPEED):
+                    rate = self.preparation.sample_rate
+                    waveform = self.preparation(set_speed(waveform, float(change.removeprefix(SPEED))), rate)
+                else:
+                    waveform = ROW_CHANGES[change](waveform, generator)
             self.waveforms.arrays[row.id] = waveform
             self.waveforms.content[row.id] = "+".join((self.waveforms.content[row.utterance], *row.variant))
 
     @property
+    def training_rows(self) -> list[Utterance]:
+        """The training side of this fold, and its copies at ``speeds``; the first use makes these."""
+        train = self.split.train
+        copies = [Row.of(utterance, (f"{SPEED}{speed:g}",)) for speed in self.speeds for utterance in train]
+        self._make_rows(copies)
+        return [*train, *copies]
+
+    @property
     def varying(self) -> list[str]:
-        """Names of the settings by which a training row is not the utterance as evaluation sees it."""
+        """Names of the settings by which what stands under an id in training is not what evaluation sees under it."""
         settings = {"augment": self.augment, "augment_rows": self.augment_rows, "crop_seconds": self.crop_seconds}
         return [name for name, value in settings.items() if value]
 
@@ -264,13 +287,15 @@ class SERDataModule(L.LightningDataModule):
             LeakError: something stands on two sides.
             SERZooError: soft labels are asked for, and a training utterance has none.
         """
-        train = self.split.train
-        if self.soft_labels and stage in (None, "fit"):
-            soft_targets(train, self.labels)
+        split = self.split
+        if stage in (None, "fit"):
+            _ = self.training_rows
+            if self.soft_labels:
+                soft_targets(split.train, self.labels)
 
     def train_dataloader(self) -> DataLoader[Batch]:
         """Shuffled batches of the training speakers, with crops and augmentation."""
-        return self._loader(self.split.train, training=True)
+        return self._loader(self.training_rows, training=True)
 
     def val_dataloader(self) -> DataLoader[Batch]:
         """The validation speakers."""
@@ -286,7 +311,7 @@ class SERDataModule(L.LightningDataModule):
 
     def statistics_dataloader(self) -> DataLoader[Batch]:
         """The training speakers with augmentation, once and all of them in every process: for statistics of features."""
-        return self._loader(self.split.train, training=True, shared=True)
+        return self._loader(self.training_rows, training=True, shared=True)
 
     def _loader(self, utterances: list[Utterance], training: bool = False, shared: bool = False) -> DataLoader[Batch]:
         dataset = UtteranceDataset(utterances, self.labels, self.waveforms, **(self._changes(utterances) if training else {}))

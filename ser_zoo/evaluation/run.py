@@ -294,6 +294,7 @@ def settings(run: Run, model: SERModule, data: SERDataModule) -> dict[str, Any]:
         "augment": list(data.augment),
         "augment_probability": data.augment_probability,
         "snr_db": list(data.snr_db),
+        "speeds": list(data.speeds),
         "augment_rows": list(data.augment_rows),
         "balanced": data.balanced,
         "soft_labels": data.soft_labels,

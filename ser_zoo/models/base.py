@@ -272,8 +272,8 @@ class SERModule(L.LightningModule):
             raise SERZooError(
                 f"{settings}: training waveforms would differ from the utterances, but the encoder of {self.name} is frozen, "
                 "and what it gives is computed once per utterance and kept; it would have to run in every epoch. Leave that "
-                "out, change features instead (--model.optim.mixup, time_masks, channel_masks), or fine-tune the encoder "
-                "(--model.finetune_from)."
+                "out, change features instead (--model.optim.mixup, time_masks, channel_masks), add copies that stay as they "
+                "are (--data.speeds), or fine-tune the encoder (--model.finetune_from)."
             )
         if self.optim.changes_features and self.encoder is None and self.front_end is None:
             raise SERZooError(

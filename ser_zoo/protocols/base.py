@@ -36,6 +36,12 @@ class Row(Utterance):
     utterance: str
     variant: tuple[str, ...]
 
+    @classmethod
+    def of(cls, utterance: Utterance, variant: tuple[str, ...]) -> Row:
+        """The copy of ``utterance`` to which ``variant`` is done."""
+        same: dict[str, Any] = {field.name: getattr(utterance, field.name) for field in fields(Utterance)}
+        return cls(**{**same, "id": "+".join((utterance.id, *variant))}, utterance=utterance.id, variant=variant)
+
 
 class Split(NamedTuple):
     """The three sides of a fold; what is placed is an utterance, or a ``Row`` made of one."""
@@ -321,10 +327,7 @@ def _recording(row: Utterance) -> str:
 
 
 def _row(utterance: Utterance, variant: tuple[str, ...]) -> Utterance:
-    if not variant:
-        return utterance
-    same: dict[str, Any] = {field.name: getattr(utterance, field.name) for field in fields(utterance)}
-    return Row(**{**same, "id": "+".join((utterance.id, *variant))}, utterance=utterance.id, variant=variant)
+    return Row.of(utterance, variant) if variant else utterance
 
 
 def _shared(first: list[Utterance], second: list[Utterance], key: Callable[[Utterance], str | None]) -> list[str]:

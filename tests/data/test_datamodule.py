@@ -18,7 +18,7 @@ from ser_zoo.corpora import CORPORA, Utterance
 from ser_zoo.corpora.emo_db import EmoDB
 from ser_zoo.data import Batch, SERDataModule, read_audio
 from ser_zoo.data import waveforms as waveforms_module
-from ser_zoo.data.augment import add_noise, raise_pitch, variants
+from ser_zoo.data.augment import add_noise, raise_pitch, set_speed, variants
 from ser_zoo.data.datamodule import UtteranceDataset, collate
 from ser_zoo.errors import AudioError, CorpusError, LeakError, ProtocolError, SERZooError, UnknownNameError
 from tests.releases import write_emo_db
@@ -250,6 +250,58 @@ def test_statistics_see_every_training_row_once_in_the_same_order(small_emo_db: 
     assert Counter(key for batch in one for key in batch.ids) == {row.id: 2 for row in augmented.split.train}
 
 
+# Copies at other speeds.
+
+
+def test_copies_at_other_speeds_are_rows_of_their_own_that_never_change(small_emo_db: Path) -> None:
+    data = module(small_emo_db, speeds=[1.1, 0.9])
+    data.setup("fit")
+    one, other = (rows(batches(data.train_dataloader(), epoch)) for epoch in (1, 2))
+    trained = {row.id for row in data.split.train}
+    assert one.keys() == {f"{key}{ending}" for key in trained for ending in ("", "+speed0.9", "+speed1.1")}
+    assert same(one, other)
+    for key in trained:
+        plain = data.waveforms[key]
+        assert np.array_equal(one[key][0], plain)
+        for speed in (0.9, 1.1):
+            (copy,) = one[f"{key}+speed{speed}"]
+            assert len(copy) == pytest.approx(len(plain) / speed, abs=1)
+            assert np.linalg.norm(copy) == pytest.approx(np.linalg.norm(plain) / speed**0.5, rel=0.1)
+    assert all(batch.whole for batch in data.train_dataloader())
+    assert data.varying == []
+
+
+def test_a_copy_is_higher_by_its_speed() -> None:
+    time = np.arange(16_000) / 16_000
+    tone = np.sin(2 * np.pi * 440 * time).astype(np.float32)
+    faster = set_speed(tone, 1.25)
+    assert len(faster) == 12_800
+    assert np.abs(np.fft.rfft(faster)).argmax() * 16_000 / len(faster) == pytest.approx(550, abs=2)
+
+
+def test_only_training_has_copies_and_folds_share_them(small_emo_db: Path, data: SERDataModule) -> None:
+    copied = module(small_emo_db, speeds=[0.9])
+    assert same(rows(copied.val_dataloader()), rows(data.val_dataloader()))
+    assert same(rows(copied.test_dataloader()), rows(data.test_dataloader()))
+    copied.setup("test")
+    assert copied.waveforms.keys() == data.waveforms.keys()
+    copied.setup("fit")
+    assert copied.class_counts() == data.class_counts()
+    assert copied.split == data.split
+    other = copied.for_fold(2)
+    assert other.waveforms is copied.waveforms
+    assert {row.id for row in other.training_rows} == {
+        key for row in other.split.train for key in (row.id, f"{row.id}+speed0.9")
+    }
+
+
+def test_copies_keep_the_bounds_of_length_and_take_labels_along(small_emo_db: Path) -> None:
+    data = module(small_emo_db, speeds=[0.5], max_seconds=0.05)
+    copies = data.training_rows[len(data.split.train) :]
+    assert {len(data.waveforms[row.id]) for row in copies} == {800}
+    assert [(row.label, row.speaker) for row in copies] == [(row.label, row.speaker) for row in data.split.train]
+
+
 # Augmentation anew in each epoch.
 
 EVERY = ["noise", "speed", "pitch", "vtlp", "reverb"]
@@ -462,6 +514,8 @@ def test_sizes_that_make_no_sense_are_refused_at_once(small_emo_db: Path, name: 
     ("arguments", "expected"),
     [
         ({"augment": ["noize"]}, r"Unknown --data\.augment 'noize'. Did you mean noise"),
+        ({"speeds": [0.9, 1.0]}, r"--data\.speeds 1 makes no sense; expected factors from 0\.5 to 2 other than 1"),
+        ({"speeds": [3.0]}, r"--data\.speeds 3 makes no sense"),
         ({"augment_rows": ["speed"]}, r"Unknown --data\.augment_rows 'speed'"),
         ({"augment_probability": 0.0}, r"--data\.augment_probability 0 makes no sense"),
         ({"augment_probability": 1.5}, r"--data\.augment_probability 1.5 makes no sense"),

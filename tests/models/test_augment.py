@@ -276,6 +276,15 @@ def test_waveforms_that_vary_are_refused_under_a_frozen_encoder(
         L.Trainer(max_epochs=1, **QUIET).fit(frozen, datamodule=data)
 
 
+def test_a_frozen_encoder_keeps_what_it_gives_of_copies(small_emo_db: Path, tmp_path: Path) -> None:
+    data = SERDataModule("emo_db", str(small_emo_db), speeds=[0.9])
+    frozen = small_model("cross_attn", tmp_path, finetune_from=None)
+    L.Trainer(max_epochs=1, **QUIET).fit(frozen, datamodule=data)
+    assert frozen._store is not None
+    assert all(row.id in frozen._store for row in data.training_rows)
+    assert len(data.training_rows) == 2 * len(data.split.train)
+
+
 def test_waveforms_may_vary_under_a_trained_encoder_and_in_a_test(small_emo_db: Path, tmp_path: Path) -> None:
     data = SERDataModule("emo_db", str(small_emo_db), augment=["noise"], crop_seconds=0.1)
     trained = small_model("cross_attn", tmp_path, finetune_from=3)
