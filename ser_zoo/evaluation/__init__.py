@@ -1,9 +1,20 @@
 """Metrics of a test, the result row that keeps them, and the run of a fold that makes it."""
 
-from ser_zoo.evaluation.result import Row, Scored, pool, protocol_of, read_result, summarise, write_json
+from ser_zoo.evaluation.result import (
+    Predicted,
+    Row,
+    Scored,
+    pool,
+    protocol_of,
+    read_predictions,
+    read_result,
+    summarise,
+    write_json,
+)
 from ser_zoo.evaluation.run import Run, choose_root, fold_folder, run_fold, run_folds, score_checkpoint
 
 __all__ = [
+    "Predicted",
     "Row",
     "Run",
     "Scored",
@@ -11,6 +22,7 @@ __all__ = [
     "fold_folder",
     "pool",
     "protocol_of",
+    "read_predictions",
     "read_result",
     "run_fold",
     "run_folds",

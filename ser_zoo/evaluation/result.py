@@ -14,19 +14,41 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import jsonschema
+import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
 from ser_zoo import __version__, metrics
 from ser_zoo.cache import atomic_path
+from ser_zoo.corpora import Utterance
 from ser_zoo.data import SERDataModule
 from ser_zoo.errors import RunError
 from ser_zoo.models.base import Predictions, SERModule
 
 SCHEMA_VERSION = 1
 ROW, PREDICTIONS = "result.json", "predictions.csv"
+COLUMNS, PROBABILITY = ("id", "speaker", "gender", "label", "predicted"), "probability_"  # of the predictions
 SHARED = "test_rows_with_utterance_in_training"
 Row = dict[str, Any]
+
+
+class Predicted(NamedTuple):
+    """The stored predictions of one or several tests.
+
+    Attributes:
+        ids: N utterance ids.
+        speakers: who speaks.
+        genders: ``female``, ``male``, or empty where the release does not say.
+        labels: (N,) true class.
+        probabilities: (N, C) softmax of the logits, as the network gives them.
+    """
+
+    ids: list[str]
+    speakers: list[str]
+    genders: list[str]
+    labels: npt.NDArray[np.int64]
+    probabilities: npt.NDArray[np.float64]
 
 
 class Scored(NamedTuple):
@@ -79,6 +101,7 @@ def result_row(
     seed: int,
     config: Mapping[str, Any],
     selection: Mapping[str, Any],
+    calibration: Mapping[str, Any],
     durations: Mapping[str, float],
 ) -> Row:
     """The row of one tested fold, as ``result.schema.json`` describes it."""
@@ -104,6 +127,7 @@ def result_row(
         "config": dict(config),
         "encoder": None if encoder is None else {"name": Path(encoder.source).name, **encoder.fingerprint()},
         "selection": dict(selection),
+        "calibration": dict(calibration),
         "metrics": summarise(scored.confusion, model.labels),
         "predictions": PREDICTIONS,
         "durations": {key: round(value, 3) for key, value in durations.items()},
@@ -126,8 +150,14 @@ def protocol_of(data: SERDataModule) -> dict[str, Any]:
     }
 
 
-def write_result(folder: Path, row: Row, scored: Scored) -> None:
+def write_result(folder: Path, row: Row, scored: Scored, tested: Iterable[Utterance]) -> None:
     """Write predictions and row into a run's folder, the row last: where it is, the result is whole.
+
+    Args:
+        folder: of the fold.
+        row: as ``result_row`` gives it.
+        scored: what was predicted.
+        tested: the utterances of the test side, which say who speaks.
 
     Raises:
         RunError: the row does not fit its schema, or is there already.
@@ -136,13 +166,44 @@ def write_result(folder: Path, row: Row, scored: Scored) -> None:
     if (folder / ROW).exists():
         raise RunError(f"{folder / ROW} exists already. Results are never overwritten; choose another --run_dir.")
     labels: list[str] = row["labels"]
+    people = {utterance.id: (utterance.speaker, utterance.gender or "") for utterance in tested}
     with atomic_path(folder / PREDICTIONS) as temporary, temporary.open("w", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(["id", "label", "predicted", *(f"probability_{label}" for label in labels)])
+        writer.writerow([*COLUMNS, *(f"{PROBABILITY}{label}" for label in labels)])
         for key, label, row_probabilities in zip(scored.ids, scored.labels.tolist(), scored.probabilities, strict=True):
             predicted = labels[int(row_probabilities.argmax())]
-            writer.writerow([key, labels[label], predicted, *(f"{value:.8g}" for value in row_probabilities.tolist())])
+            probabilities = (f"{value:.8g}" for value in row_probabilities.tolist())
+            writer.writerow([key, *people[key], labels[label], predicted, *probabilities])
     write_json(folder / ROW, row)
+
+
+def read_predictions(path: Path, labels: Sequence[str]) -> Predicted:
+    """The predictions beside a stored row, joined to nothing but their ids.
+
+    Args:
+        path: of the CSV.
+        labels: of the row.
+
+    Raises:
+        RunError: it is missing, has other columns than the row's labels ask for, or a line that cannot be read.
+    """
+    columns = [*COLUMNS, *(f"{PROBABILITY}{label}" for label in labels)]
+    number = {label: place for place, label in enumerate(labels)}
+    try:
+        with path.open(newline="") as file:
+            reader = csv.DictReader(file)
+            if reader.fieldnames != columns:
+                raise RunError(
+                    f"{path} has the columns {', '.join(reader.fieldnames or ['none'])}; expected {', '.join(columns)}. Run "
+                    "the fold again, or take the file from where its row came from."
+                )
+            lines = list(reader)
+        classes = np.array([number[line["label"]] for line in lines], np.int64)
+        probabilities = np.array([[float(line[column]) for column in columns[len(COLUMNS) :]] for line in lines])
+    except (OSError, UnicodeDecodeError, csv.Error, KeyError, TypeError, ValueError) as error:
+        raise RunError(f"Cannot read the predictions {path}: {error!r}. Expected a line per utterance, whole.") from error
+    ids, speakers, genders = ([line[column] for line in lines] for column in COLUMNS[:3])
+    return Predicted(ids, speakers, genders, classes, probabilities.reshape(-1, len(labels)))
 
 
 def read_result(path: Path) -> Row:
@@ -165,18 +226,14 @@ def validate(row: Row, where: str) -> None:
     Raises:
         RunError: it does not fit; the text names the place.
     """
-    try:
-        jsonschema.validate(row, schema())
-    except jsonschema.ValidationError as error:
-        raise RunError(f"{where} does not fit the schema of result rows at {error.json_path}: {error.message}") from error
+    if error := jsonschema.exceptions.best_match(_validator().iter_errors(row)):
+        raise RunError(f"{where} does not fit the schema of result rows at {error.json_path}: {error.message}")
 
 
 @cache
-def schema() -> dict[str, Any]:
-    """The JSON schema of a row."""
-    text = (Path(__file__).parent / "result.schema.json").read_text()
-    parsed: dict[str, Any] = json.loads(text)
-    return parsed
+def _validator() -> jsonschema.Draft202012Validator:
+    # Made once: jsonschema.validate would check the schema itself anew for every row.
+    return jsonschema.Draft202012Validator(json.loads((Path(__file__).parent / "result.schema.json").read_text()))
 
 
 def pool(rows: Sequence[Row]) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""One fold from start to finish: train, test the best checkpoint on the test speakers, write the row.
+"""One fold from start to finish: train, calibrate the best checkpoint on the validation speakers, test it, write the row.
 
 A run's folder::
 
@@ -8,7 +8,7 @@ A run's folder::
             checkpoints/best.ckpt the epoch that was best on the validation speakers; not there with monitor last
             checkpoints/last.ckpt the newest epoch, from which an interrupted run goes on
             curves/               learning curves, a version per start
-            predictions.csv       test speakers: id, label, predicted, probabilities
+            predictions.csv       test speakers: id, speaker, gender, label, predicted, uncalibrated probabilities
             result.json           the row; written last
         pooled.json               over the folds of one command
 """
@@ -27,13 +27,15 @@ import numpy as np
 import torch.distributed
 from lightning.pytorch.callbacks import Callback, EarlyStopping, ModelCheckpoint
 from lightning.pytorch.loggers import CSVLogger
+from lightning.pytorch.utilities import rank_zero_warn
 
 from ser_zoo.cache import atomic_path
 from ser_zoo.data import SERDataModule
-from ser_zoo.errors import RunError
+from ser_zoo.errors import RunError, SERZooWarning
+from ser_zoo.evaluation.calibration import calibrate
 from ser_zoo.evaluation.result import ROW, Row, Scored, read_result, result_row, score, write_result
 from ser_zoo.models import create_model
-from ser_zoo.models.base import Predictions, SERModule
+from ser_zoo.models.base import CHECKPOINT_KEY, Calibration, Predictions, SERModule
 
 BEST, LAST = "best", "last"
 ROOT_VARIABLE = "SER_ZOO_RUN_ROOT"  # tells Lightning's further processes the folder that the first one has chosen
@@ -88,7 +90,7 @@ class Run:
 
 
 class PredictionCollector(Callback):
-    """Gathers the test output of all processes."""
+    """Gathers what all processes give in a test or a prediction."""
 
     def __init__(self) -> None:
         self.batches: list[Predictions] = []
@@ -106,7 +108,7 @@ class PredictionCollector(Callback):
         batch_idx: int,
         dataloader_idx: int = 0,
     ) -> None:
-        """Keep what ``test_step`` gave, off the device."""
+        """Keep what the step gave, off the device."""
         logits, labels = outputs["logits"].cpu(), outputs["labels"].cpu()
         self.batches.append({"ids": outputs["ids"], "logits": logits, "labels": labels})
 
@@ -116,6 +118,8 @@ class PredictionCollector(Callback):
             parts: list[Any] = [None] * trainer.world_size
             torch.distributed.all_gather_object(parts, self.batches)
             self.batches = [batch for part in parts for batch in part]
+
+    on_predict_start, on_predict_batch_end, on_predict_end = on_test_start, on_test_batch_end, on_test_end
 
 
 class StepSeed(Callback):
@@ -134,7 +138,7 @@ class StepSeed(Callback):
 
 
 def run_fold(run: Run, data: SERDataModule, folder: Path, config: str = "", resume: bool = False) -> Row | None:
-    """Train on one fold, test the checkpoint that ``run.monitor`` chooses, and write the row into ``folder``.
+    """Train on one fold, calibrate and test the checkpoint that ``run.monitor`` chooses, and write the row into ``folder``.
 
     Args:
         run: what is trained.
@@ -147,7 +151,7 @@ def run_fold(run: Run, data: SERDataModule, folder: Path, config: str = "", resu
         The row; None in all processes but the first.
 
     Raises:
-        RunError: the training was interrupted, or ended without a checkpoint.
+        RunError: the training was interrupted, ended without a checkpoint, or diverged.
         SERZooError: data and model do not fit.
     """
     L.seed_everything(run.seed, workers=True, verbose=False)
@@ -166,11 +170,14 @@ def run_fold(run: Run, data: SERDataModule, folder: Path, config: str = "", resu
     fitted = time.perf_counter()
     if not chosen.best_model_path:
         raise RunError(f"The training of {folder} ended without a checkpoint: no epoch gave a value of {run.monitor}.")
+    calibration = _calibrate(trainer, model, data, Path(chosen.best_model_path), collector)
+    calibrated = time.perf_counter()
     trainer.test(model, datamodule=data, ckpt_path=chosen.best_model_path, verbose=False, weights_only=True)
     durations = {
         "features": model.feature_seconds,
         "fit": fitted - started,
-        "test": time.perf_counter() - fitted,
+        "calibration": calibrated - fitted,
+        "test": time.perf_counter() - calibrated,
     }
     if not trainer.is_global_zero:
         return None
@@ -181,8 +188,8 @@ def run_fold(run: Run, data: SERDataModule, folder: Path, config: str = "", resu
         "epochs": trainer.current_epoch,
     }
     scored = score(collector.batches)
-    row = result_row(model, data, scored, run.seed, settings(run, model, data), selection, durations)
-    write_result(folder, row, scored)
+    row = result_row(model, data, scored, run.seed, settings(run, model, data), selection, calibration, durations)
+    write_result(folder, row, scored, data.split.test)
     return row
 
 
@@ -316,6 +323,51 @@ def _fit(trainer: L.Trainer, model: SERModule, data: SERDataModule, checkpoint: 
         if trainer.interrupted:  # Lightning's answer to Ctrl-C
             raise RunError(f"Interrupted. Repeat the command with --ckpt_path {LAST} to go on.") from error
         raise
+
+
+def _calibrate(
+    trainer: L.Trainer, model: SERModule, data: SERDataModule, checkpoint: Path, collector: PredictionCollector
+) -> dict[str, Any]:
+    """Fit the temperature of a checkpoint by one more pass over its validation side, and store it in the file.
+
+    The file is written anew, whole or not at all. All processes fit the same, and the first one writes.
+
+    Returns:
+        The ``calibration`` of the row.
+
+    Raises:
+        RunError: the model gives logits that are not finite.
+    """
+    trainer.predict(
+        model, dataloaders=data.val_dataloader(), ckpt_path=checkpoint, return_predictions=False, weights_only=True
+    )
+    rows = sorted(
+        (key, label, row)
+        for batch in collector.batches
+        for key, label, row in zip(batch["ids"], batch["labels"].tolist(), batch["logits"].tolist(), strict=True)
+    )
+    logits = np.array([row for _, _, row in rows])
+    if not np.isfinite(logits).all():
+        raise RunError(
+            f"The training diverged: {checkpoint} gives logits that are not finite numbers on the validation speakers. Train "
+            "with a lower --model.optim.lr, or with --trainer.gradient_clip_val 1."
+        )
+    fitted = calibrate(logits, np.array([label for _, label, _ in rows]), data.protocol.validates_on_test)
+    kept = Calibration(fitted["temperature"], fitted["at_bound"], fitted["validation_is_test"])
+    if kept.at_bound:
+        rank_zero_warn(
+            f"Fold {data.fold}: no temperature suits the {len(rows)} validation utterances best, the search ended at "
+            f"{kept.temperature:g}. Either the model has all of them right, or it knows nothing of them. Its probabilities "
+            "stay uncalibrated.",
+            category=SERZooWarning,
+        )
+    if trainer.is_global_zero:
+        content = torch.load(checkpoint, weights_only=True, map_location="cpu", mmap=True)
+        content[CHECKPOINT_KEY]["calibration"] = asdict(kept)
+        with atomic_path(checkpoint) as temporary:
+            torch.save(content, temporary)
+    trainer.strategy.barrier()
+    return fitted
 
 
 def _trainer(run: Run, folder: Path, callbacks: Sequence[Callback]) -> L.Trainer:

@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 import torch
 
+from ser_zoo.corpora import Utterance
 from ser_zoo.errors import RunError
-from ser_zoo.evaluation import pool, read_result, summarise
+from ser_zoo.evaluation import pool, read_predictions, read_result, summarise
 from ser_zoo.evaluation.result import score, validate, write_result
 from ser_zoo.models.base import Predictions
 
@@ -17,6 +18,12 @@ from ser_zoo.models.base import Predictions
 def batch(ids: list[str], labels: list[int], predicted: list[int]) -> Predictions:
     logits = torch.nn.functional.one_hot(torch.tensor(predicted), 3).float() * 5
     return {"ids": ids, "logits": logits, "labels": torch.tensor(labels)}
+
+
+TESTED = [
+    Utterance(id=id, path=Path(id), speaker=speaker, label="x", original_label="x", gender=gender)
+    for id, speaker, gender in (("a", "1", "female"), ("b", "2", None), ("c", "1", "female"))
+]
 
 
 @pytest.fixture
@@ -66,7 +73,7 @@ def test_recall_of_a_class_without_support_is_null(row: dict) -> None:
 
 
 def test_a_written_row_reads_back_with_its_predictions(row: dict, scored, tmp_path: Path) -> None:
-    write_result(tmp_path, row, scored)
+    write_result(tmp_path, row, scored, TESTED)
     assert read_result(tmp_path / "result.json") == row
     with (tmp_path / row["predictions"]).open() as file:
         lines = list(csv.DictReader(file))
@@ -74,12 +81,34 @@ def test_a_written_row_reads_back_with_its_predictions(row: dict, scored, tmp_pa
     assert [line["predicted"] for line in lines] == ["z", "x", "y"]
     for line in lines:
         assert sum(float(line[f"probability_{label}"]) for label in row["labels"]) == pytest.approx(1)
+    ids, speakers, genders, classes, probabilities = read_predictions(tmp_path / row["predictions"], row["labels"])
+    assert (ids, speakers, genders) == (["a", "b", "c"], ["1", "2", "1"], ["female", "", "female"])
+    assert classes.tolist() == scored.labels.tolist()
+    assert probabilities == pytest.approx(scored.probabilities.numpy(), rel=1e-7)
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        (lambda text: text.replace("speaker,", ""), "has the columns id, gender, label"),
+        (lambda text: text.replace("probability_z", "probability_w"), "expected .*probability_z"),
+        (lambda text: text.replace("a,1,female,y", "a,1,female,w"), "Cannot read .*KeyError"),
+        (lambda text: text[:-20], "Cannot read"),
+        (lambda _: "", "has the columns none"),
+    ],
+)
+def test_damaged_predictions_are_refused(row: dict, scored, tmp_path: Path, change, told: str) -> None:
+    write_result(tmp_path, row, scored, TESTED)
+    path = tmp_path / row["predictions"]
+    path.write_text(change(path.read_text()))
+    with pytest.raises(RunError, match=told):
+        read_predictions(path, row["labels"])
 
 
 def test_a_row_is_never_overwritten(row: dict, scored, tmp_path: Path) -> None:
-    write_result(tmp_path, row, scored)
+    write_result(tmp_path, row, scored, TESTED)
     with pytest.raises(RunError, match="never overwritten"):
-        write_result(tmp_path, row, scored)
+        write_result(tmp_path, row, scored, TESTED)
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,183 @@
+"""Stored rows, found below a folder and put together fold by fold."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ser_zoo.errors import ProtocolError, RunError, UnknownNameError
+from ser_zoo.evaluation.result import ROW, Predicted, Row, read_predictions, read_result
+from ser_zoo.protocols import find_protocol
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One model as configured, on one corpus under one protocol, with one encoder and one seed: a line of a table.
+
+    Attributes:
+        rows: a result row per fold, in the order of the folds.
+        paths: of these rows.
+    """
+
+    rows: tuple[Row, ...]
+    paths: tuple[Path, ...]
+
+    @property
+    def model(self) -> str:
+        """Name of the architecture."""
+        return str(self.rows[0]["model"])
+
+    @property
+    def corpus(self) -> str:
+        """Name of the corpus."""
+        return str(self.rows[0]["corpus"])
+
+    @property
+    def protocol(self) -> dict[str, Any]:
+        """``protocol`` of the first fold's row; name, version, hash and world are those of all folds."""
+        protocol: dict[str, Any] = self.rows[0]["protocol"]
+        return protocol
+
+    @property
+    def world(self) -> str:
+        """``honest`` or ``as_published``."""
+        return str(self.protocol["world"])
+
+    @property
+    def synthetic(self) -> bool:
+        """Whether no person spoke what was tested."""
+        return bool(self.rows[0]["synthetic"])
+
+    @property
+    def encoder(self) -> str | None:
+        """Name of the pre-trained encoder; None without one."""
+        encoder = self.rows[0]["encoder"]
+        return None if encoder is None else str(encoder["name"])
+
+    @property
+    def seed(self) -> int:
+        """Seed of all folds."""
+        return int(self.rows[0]["seed"])
+
+    @property
+    def labels(self) -> list[str]:
+        """Class names in the order of the probabilities."""
+        return list(self.rows[0]["labels"])
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """Arguments of model, data, trainer and selection."""
+        config: dict[str, Any] = self.rows[0]["config"]
+        return config
+
+    @property
+    def settings(self) -> str:
+        """8 hex digits that two entries share when nothing but fold and seed may set them apart."""
+        return _settings(self.rows[0])
+
+    @property
+    def folds(self) -> list[int]:
+        """Numbers of the folds that are there."""
+        return [row["fold"] for row in self.rows]
+
+    @property
+    def folds_expected(self) -> int | None:
+        """How many the protocol has; None where this version of ser-zoo does not know the protocol."""
+        try:
+            known = find_protocol(self.corpus, self.protocol["name"])
+        except (UnknownNameError, ProtocolError):
+            return None
+        return known.folds if known.hash == self.protocol["hash"] else None
+
+    @property
+    def complete(self) -> bool:
+        """Whether every fold of a known protocol is there."""
+        return self.folds_expected is not None and self.folds == list(range(1, self.folds_expected + 1))
+
+    @cached_property
+    def predicted(self) -> Predicted:
+        """Predictions of all folds, one after the other.
+
+        Raises:
+            RunError: a file is missing or damaged, or says other than its row.
+        """
+        parts = [_predictions(path, row) for path, row in zip(self.paths, self.rows, strict=True)]
+        return Predicted(
+            [id for part in parts for id in part.ids],
+            [speaker for part in parts for speaker in part.speakers],
+            [gender for part in parts for gender in part.genders],
+            np.concatenate([part.labels for part in parts]),
+            np.concatenate([part.probabilities for part in parts]),
+        )
+
+    @property
+    def fold_of(self) -> npt.NDArray[np.int64]:
+        """(N,) fold of each prediction."""
+        return np.repeat(self.folds, [row["data"]["test"] for row in self.rows])
+
+
+def read_entries(folder: Path) -> list[Entry]:
+    """All rows below a folder, in the order of corpus, protocol, model, encoder, settings and seed.
+
+    Args:
+        folder: searched to any depth.
+
+    Raises:
+        RunError: there is no row, one cannot be read, or a fold of the same model, settings and seed is there twice.
+    """
+    groups: dict[tuple[str, ...], dict[int, tuple[Path, Row]]] = {}
+    for path in sorted(folder.rglob(ROW)):
+        row = read_result(path)
+        encoder = row["encoder"] or {"name": "", "weights": ""}
+        names = row["corpus"], row["protocol"]["world"], row["protocol"]["name"], row["model"], encoder["name"]
+        key = *names, _settings(row), f"{row['seed']:09}"
+        folds = groups.setdefault(key, {})
+        if twice := folds.get(row["fold"]):
+            raise RunError(
+                f"{path} and {twice[0]} are both fold {row['fold']} of {row['model']} on {row['corpus']} with the same "
+                "settings and seed. Expected one row each: remove one, or render a folder that holds one of them."
+            )
+        folds[row["fold"]] = path, row
+    if not groups:
+        raise RunError(
+            f"No {ROW} below {folder}. Expected the folder of a run or of a leaderboard; see ser-zoo leaderboard run."
+        )
+    ordered = ([folds[fold] for fold in sorted(folds)] for _, folds in sorted(groups.items()))
+    return [Entry(tuple(row for _, row in found), tuple(path for path, _ in found)) for found in ordered]
+
+
+def same_but_seed(entries: Sequence[Entry]) -> list[list[Entry]]:
+    """Entries that differ in the seed alone, together; in the order of the first of each."""
+    together: dict[tuple[str, ...], list[Entry]] = {}
+    for entry in entries:
+        key = entry.corpus, entry.world, entry.protocol["name"], entry.model, entry.settings
+        together.setdefault(key, []).append(entry)
+    return list(together.values())
+
+
+def _settings(row: Row) -> str:
+    # What is written into every row, but neither fold nor seed nor what was found by training. An old row that lacks a setting
+    # differs from a new one that has its default, which is right: it was made by other code.
+    deciding = row["labels"], row["protocol"]["hash"], row["config"], row["encoder"]
+    return hashlib.sha256(json.dumps(deciding, sort_keys=True).encode()).hexdigest()[:8]
+
+
+def _predictions(path: Path, row: Row) -> Predicted:
+    file = path.parent / row["predictions"]
+    predicted = read_predictions(file, row["labels"])
+    confusion = np.zeros((len(row["labels"]),) * 2, int)
+    np.add.at(confusion, (predicted.labels, predicted.probabilities.argmax(1)), 1)
+    if confusion.tolist() != row["metrics"]["confusion"]:
+        raise RunError(
+            f"{file} has another confusion matrix than its row {path.name} beside it. Expected the predictions that the row "
+            "was computed from; run the fold again."
+        )
+    return predicted
