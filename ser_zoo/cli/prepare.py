@@ -9,6 +9,7 @@ from collections.abc import Sequence
 
 from ser_zoo.cli.tables import add_format, show
 from ser_zoo.corpora import create_corpus
+from ser_zoo.corpora.base import short_list
 from ser_zoo.corpora.manifest import rates
 
 SHOWN = 10  # of each list; --format json has all
@@ -23,17 +24,20 @@ def run(argv: Sequence[str]) -> int:
         "not changed since the last time are not decoded again.",
     )
     parser.add_argument("name", help="a corpus, as ser-zoo corpora lists it")
-    parser.add_argument("--root", help="folder of the release (default: $SER_ZOO_DATA/NAME, else data/NAME)")
+    parser.add_argument("--root", help="folder of the release or of its archives (default: $SER_ZOO_DATA/NAME, else data/NAME)")
     parser.add_argument("--task", help="the task whose part of the release is meant, where tasks read different parts")
     parser.add_argument("--again", action="store_true", help="decode every recording anew")
     add_format(parser)
     options = parser.parse_args(argv)
     corpus = create_corpus(options.name, options.root, options.task)
 
-    from ser_zoo.data.prepare import by_class, instructions, obtain, prepare
+    from ser_zoo.data.prepare import by_class, instructions, obtain, prepare, unpack_archives
 
     begin = time.perf_counter()
     empty = not corpus.root.exists() or (corpus.root.is_dir() and not any(corpus.root.iterdir()))
+    if not corpus.found() and (archives := unpack_archives(corpus)):
+        names = short_list([path.name for path in archives])
+        print(f"{corpus.title}: unpacked {names} in {corpus.root}, where they are no longer needed.", file=sys.stderr)
     if corpus.downloads and not corpus.found():
         for download in corpus.downloads:
             unverified = "" if download.checksum else "; no checksum of it is published, so it is not verified"

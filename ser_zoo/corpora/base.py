@@ -175,6 +175,8 @@ class Corpus(ABC):
     """Suffixes of recordings that ``ser-zoo prepare`` turns into wav files beside them; ``files`` gives these too, where they
     have no wav file beside them yet (``prefer_wav``)."""
     synthetic: ClassVar[bool] = False
+    published: str | None = None
+    """Name and version of a release that was loaded by these; None for one in a folder."""
 
     def __init__(self, root: Path | str | None = None, task: str | None = None, labels: str | None = None) -> None:
         self.root = Path(root).expanduser() if root is not None else default_root(self.name)

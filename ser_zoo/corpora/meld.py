@@ -4,11 +4,12 @@ English, 13708 utterances of 304 speakers, of which 13706 can be used, 12.1 h, 4
 video; ``ser-zoo prepare`` turns these into wav files beside them. Source: Poria, Hazarika, Majumder, Naik, Cambria, Mihalcea,
 ACL 2019. A checksum was not found.
 
-Layout: ``MELD.Raw.tar.gz`` holds one more archive for each of train, dev and test. Unpacked there are ``train_splits/``,
-``dev_splits_complete/`` and ``output_repeated_splits_test/`` with clips like ``dia125_utt2.mp4``, in the root or each in a
-folder ``train/``, ``dev/``, ``test/``, and there or in the root ``train_sent_emo.csv``, ``dev_sent_emo.csv`` and
-``test_sent_emo.csv`` (Utterance, Speaker, Emotion, Dialogue_ID, Utterance_ID and more). Numbers of dialogues begin anew in each
-part, so ids and sessions carry its name: ``train_dia125_utt2``.
+Layout: ``MELD.Raw.tar.gz`` holds one more archive for each of train, dev and test; ``ser-zoo prepare`` unpacks all of them
+where the first is put into the root. Unpacked there are ``train_splits/``, ``dev_splits_complete/`` and
+``output_repeated_splits_test/`` with clips like ``dia125_utt2.mp4``, in the root or each in a folder ``train/``, ``dev/``,
+``test/``, and there or in the root ``train_sent_emo.csv``, ``dev_sent_emo.csv`` and ``test_sent_emo.csv`` (Utterance, Speaker,
+Emotion, Dialogue_ID, Utterance_ID and more). Numbers of dialogues begin anew in each part, so ids and sessions carry its name:
+``train_dia125_utt2``.
 
 The parts are the official split. It is by scenes, not by speakers: 69 of the 100 speakers of the test, all six leads among
 them, are in training. A speaker may be "All", "Both" or several ("Joey and Ross"). Gender is not said. The sentiment is another

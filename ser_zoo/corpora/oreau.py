@@ -6,7 +6,8 @@ Cleder, Serrestou, Raoof: "French Emotional Speech Database - Oréau", Zenodo 44
 Layout: ``<f|m>/sess<letter>/<speaker>a<text><emotion><version>.wav`` in the folder ``OréauFR_02``, for example
 ``f/sessj/10a02Ja.wav``; the emotion is C anger (colère), D disgust, J joy, N neutral, P fear (peur), S surprise, T sadness
 (tristesse), and its small letter names the session. Version 2, which is read here, has what listeners recognised of the 502
-recordings of version 1 (``OréauFR_01``). Sentences were written for one emotion each, so their numbers count within it.
+recordings of version 1 (``OréauFR_01``). Sentences were written for one emotion each, so their numbers count
+within it. The archive is a rar, which takes a program to unpack (unrar, 7z or bsdtar).
 
 Oddities: two names have z for a (``07z03Sa``, ``07z04Sa``); the é of the folder may be one character or two.
 """

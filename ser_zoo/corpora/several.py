@@ -29,12 +29,15 @@ class Several:
         parts: a reader per corpus.
         task: the label space.
         synthetic: whether one of them is.
+        published: None, as all of them are in folders.
         dropped: after ``utterances``, how many of them were left out, by corpus and label.
 
     Raises:
         UnknownNameError: no such label space.
         CorpusError: a corpus is named twice.
     """
+
+    published: str | None = None
 
     def __init__(
         self,

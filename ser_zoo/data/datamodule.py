@@ -41,7 +41,7 @@ class SERDataModule(L.LightningDataModule):
     Args:
         corpus: name as ``ser-zoo corpora`` lists it; several with commas between them train together.
         root: folder of the official release, or of several corpora the folder that holds them. Default: $SER_ZOO_DATA/<corpus>,
-            else data/<corpus>.
+            else data/<corpus>. Of csv the file, of audformat also the name of a published database (emodb==1.4.1).
         test: corpora that are tested in place of a part of the others, with commas between them. Of several corpora without it,
             each is tested in turn.
         shots: utterances per class of the tested corpora, by speakers who are not tested, that train too.
@@ -115,6 +115,9 @@ class SERDataModule(L.LightningDataModule):
             self.protocol = cross_protocol(trained, tested, shots, protocol)
         else:
             self.corpus = create_corpus(corpus, root, task, labels)
+            if self.corpus.published is not None and root is not None:
+                # Other folds and tests of a checkpoint take the version that is the latest now. Columns may follow the name.
+                self.hparams["root"] = self.corpus.published + "".join(root.partition("?")[1:])
             self.protocol = cross_protocol(trained, (), shots, protocol) if shots else find_protocol(corpus, protocol)
         self.protocol.check_fold(fold)
         sizes = {"batch_size": batch_size, "sample_rate": sample_rate, "max_seconds": max_seconds, "crop_seconds": crop_seconds}

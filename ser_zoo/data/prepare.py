@@ -227,27 +227,78 @@ def obtain(corpus: Corpus) -> None:
         release = Path(work) / "release"
         for path, download in zip(files, corpus.downloads, strict=True):
             place(path, release / download.folder)
-        whole = _release_folder(corpus, release)
+        whole = _release_folder(corpus, release, f"The archives are in {kept}.")
         if root.exists():
             root.rmdir()  # it is empty; not every system renames onto a folder
         whole.rename(root)
     shutil.rmtree(kept)
 
 
-def _release_folder(corpus: Corpus, folder: Path) -> Path:
+def unpack_archives(corpus: Corpus) -> list[Path]:
+    """Unpack the archives of a release that somebody has put into its root, which holds nothing else that can be read.
+
+    They are unpacked in a temporary folder in the root, archives in them too, and what comes out is moved into the root when
+    all of it is there and is the release: a call that was stopped leaves nothing half done, and is simply repeated. The
+    archives stay.
+
+    Returns:
+        The archives.
+
+    Raises:
+        CorpusError: one is unsafe or damaged, or needs another program; or what they hold is not the layout that the reader
+            expects, or is there already.
+    """
+    from ser_zoo.data.download import FOREIGN, by_hand, is_archive, move_into, of_macos, unpack_beside
+
+    root = corpus.root
+    inside = sorted(root.iterdir()) if root.is_dir() else []
+    if foreign := [path for path in inside if path.name.lower().endswith(FOREIGN)]:
+        raise CorpusError(
+            f"{corpus.title} is still packed: {foreign[0]}. {by_hand(foreign[0], root)}\n"
+            f"Then call ser-zoo prepare {corpus.name} again. Expected {corpus.layout}."
+        )
+    archives = [path for path in inside if is_archive(path)]
+    if not archives:
+        return []
+    with tempfile.TemporaryDirectory(prefix=".unpacking-", dir=root) as work:
+        for path in archives:
+            unpack_beside(path, Path(work))
+        whole = _release_folder(corpus, Path(work), f"The archives are in {root}.")
+        if twice := sorted(path.name for path in whole.iterdir() if (root / path.name).exists() and not of_macos(path)):
+            raise CorpusError(
+                f"{corpus.title} is not unpacked: {root} has {twice[0]} already, which the archives hold too. Nothing is "
+                "overwritten: move it away."
+            )
+        move_into(whole, root)
+    return archives
+
+
+def _release_folder(corpus: Corpus, folder: Path, archives: str) -> Path:
     """``folder``, or the only folder in it if the release is there: many archives hold one folder of their own name.
+
+    Args:
+        corpus: whose release it should be.
+        folder: into which it was unpacked.
+        archives: a sentence that says where these are.
 
     Raises:
         CorpusError: it is in neither.
     """
+    from ser_zoo.data.download import FOREIGN, by_hand
+
     inside = [path for path in folder.iterdir() if not path.name.startswith((".", "__MACOSX"))]
     candidates: list[Path] = [folder, *inside] if len(inside) == 1 and inside[0].is_dir() else [folder]
     for candidate in candidates:
         if type(corpus)(candidate, corpus.task.name).found():
             return candidate
+    if foreign := next((path for path in sorted(folder.rglob("*")) if path.name.lower().endswith(FOREIGN)), None):
+        raise CorpusError(
+            f"{corpus.title} is packed twice, and inside is {foreign.name}. {archives} Unpack the one that holds it, and "
+            f"{foreign.name} into {corpus.root}, so that this holds {corpus.layout}. {by_hand(Path(foreign.name), corpus.root)}"
+        )
     raise CorpusError(
-        f"What was downloaded for {corpus.title} holds {listing(folder)}, expected {corpus.layout}. The release has changed, "
-        f"or the reader is wrong. The archives are in {corpus.root.parent / f'.{corpus.root.name}-downloads'}."
+        f"What was unpacked for {corpus.title} holds {listing(folder)}, expected {corpus.layout}. The release has changed, "
+        f"or the reader is wrong. {archives}"
     )
 
 
@@ -257,6 +308,7 @@ def instructions(corpus: Corpus) -> str:
         f"{corpus.title} cannot be downloaded for you. Licence: {corpus.licence}.\n"
         f"  1. Get it, or ask for it, at {corpus.url}\n"
         f"  2. Unpack it so that {corpus.root} holds {corpus.layout}.\n"
+        "     Archives in zip or tar may also be put there as they are; they are unpacked in the next step.\n"
         f"  3. Call ser-zoo prepare {corpus.name} again, which converts and verifies it."
     )
 

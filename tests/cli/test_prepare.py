@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -50,6 +51,18 @@ def test_a_release_that_must_be_asked_for_gets_instructions(tmp_path: Path, caps
     printed = capsys.readouterr().out
     assert EmoDB.url in printed
     assert f"{tmp_path}/emo_db holds the unpacked release" in printed
+
+
+def test_archives_in_the_root_are_unpacked_once(root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    put = tmp_path / "put"
+    shutil.make_archive(str(put / "emo_db"), "zip", root)
+    for said in ("EMO-DB: unpacked emo_db.zip in ", ""):
+        assert main(["prepare", "emo_db", "--root", str(put)]) == 1  # since this one is not complete
+        printed = capsys.readouterr()
+        assert printed.err.startswith(said)
+        assert ("unpacked" in printed.err) == bool(said)
+        assert "8 of 535 utterances" in printed.out
+    assert {path.name for path in put.iterdir()} == {"emo_db.zip", "wav", "ser_zoo_manifest.csv"}
 
 
 def test_an_open_release_is_fetched(

@@ -61,13 +61,13 @@ def test_a_class_says_what_the_listing_shows(name: str) -> None:
     assert all((cls.title, cls.language, cls.kind, cls.licence, cls.url, cls.layout))
     assert cls.speakers is None or cls.speakers > 0
     assert all(download.checksum is None or download.checksum.split(":")[0] in ("md5", "sha256") for download in cls.downloads)
-    tasks = cls("x").known_tasks()
+    tasks = cls(Path("x")).known_tasks()
     assert len({task.name for task in tasks}) == len(tasks) > 0
     if name in OPEN_ENDED:
-        assert (cls.counts, cls("x").total, cls("x").labels) == ({}, 0, ())
+        assert (cls.counts, cls(Path("x")).total, cls(Path("x")).labels) == ({}, 0, ())
         return
     assert min(cls.counts.values()) >= 0
-    assert cls("x").total > 0
+    assert cls(Path("x")).total > 0
     for task in tasks:
         assert task.source
         assert len(task.labels) > 1

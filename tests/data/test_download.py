@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import random
+import shlex
 import stat
 import tarfile
 import zipfile
@@ -14,7 +16,7 @@ import pytest
 
 from ser_zoo.corpora.base import Download
 from ser_zoo.data import download as module
-from ser_zoo.data.download import fetch, file_name, place, unpack
+from ser_zoo.data.download import by_hand, fetch, file_name, place, unpack, unpack_beside
 from ser_zoo.errors import CorpusError
 from tests.data.served import Served, serve
 
@@ -267,3 +269,143 @@ def test_a_file_that_is_no_archive_is_put_where_it_belongs(tmp_path: Path) -> No
     assert (tmp_path / "out" / "labels.csv").read_text() == "a"
     with pytest.raises(CorpusError, match="is there already"):
         place(tmp_path / "labels.csv", tmp_path / "out")
+
+
+# Archives in archives.
+
+
+def tarred(*members: tuple[str, bytes], mode: str = "w:gz") -> bytes:
+    file = io.BytesIO()
+    with tarfile.open(fileobj=file, mode=mode) as archive:
+        for name, content in members:
+            info = kind(name)
+            info.size = len(content)
+            archive.addfile(info, io.BytesIO(content))
+    return file.getvalue()
+
+
+def zipped(*members: tuple[str, bytes]) -> bytes:
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, content in members:
+            archive.writestr(name, content)
+    return file.getvalue()
+
+
+def outer(tmp_path: Path, *members: tuple[str, bytes]) -> Path:
+    (tmp_path / "outer.tar.gz").write_bytes(tarred(*members))
+    return tmp_path / "outer.tar.gz"
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_archives_in_an_archive_are_unpacked_and_removed(tmp_path: Path) -> None:
+    inner = (
+        ("R/train.tar.gz", tarred(("train_splits/x.mp4", b"1"), ("train.csv", b"2"))),
+        ("R/dev.ZIP", zipped(("dev_splits/y.mp4", b"3"), ("__MACOSX/._dev_splits", b"junk"), (".DS_Store", b"junk"))),
+        ("R/one.tar", tarred(("z.mp4", b"4"), mode="w")),
+        ("R/deep.zip", zipped(("deeper.tar.gz", tarred(("a", b"5"), ("b", b"6"))))),
+        ("R/._one.tar", b"junk of macOS"),
+        ("R/readme.txt", b"7"),
+    )
+    archive = outer(tmp_path, *inner)
+    unpack(archive, tmp_path / "out")
+    assert contents(tmp_path / "out") == {
+        "R/train/train_splits/x.mp4": b"1",  # of several things a folder is made
+        "R/train/train.csv": b"2",
+        "R/dev_splits/y.mp4": b"3",
+        "R/z.mp4": b"4",
+        "R/deeper/a": b"5",
+        "R/deeper/b": b"6",
+        "R/._one.tar": b"junk of macOS",
+        "R/readme.txt": b"7",
+    }
+    assert archive.is_file()
+
+
+def test_folders_that_several_archives_share_become_one(tmp_path: Path) -> None:
+    parts = [(f"part{number}.zip", zipped((f"wav/{number}.wav", b"1"), ("wav/.DS_Store", b"junk"))) for number in (1, 2)]
+    unpack(outer(tmp_path, *parts), tmp_path / "out")
+    assert {"wav/1.wav", "wav/2.wav"} <= contents(tmp_path / "out").keys()
+
+
+@pytest.mark.parametrize("name", OUTSIDE)
+def test_paths_of_an_inner_archive_do_not_lead_out_of_its_folder(tmp_path: Path, name: str) -> None:
+    for number, inner in enumerate((("a/in.zip", zipped((name, b"1"))), ("a/in.tar", tarred((name, b"1"), mode="w")))):
+        with pytest.raises(CorpusError, match=rf"^{inner[0]} in .*outer\.tar\.gz is not unpacked: .* leads outside the folder"):
+            unpack(outer(tmp_path, inner), tmp_path / "in" / str(number))
+    assert not {path.name for path in tmp_path.rglob("*")} & {"x", "\\x", "..\\x"}
+
+
+def test_links_and_encrypted_files_of_an_inner_archive_are_refused(tmp_path: Path) -> None:
+    link = make_tar(tmp_path / "in.tar", (kind("x", tarfile.SYMTYPE, "/etc/passwd"), b"")).read_bytes()
+    with pytest.raises(CorpusError, match=r"^in\.tar in .*: x is a link or a device"):
+        unpack(outer(tmp_path, ("in.tar", link)), tmp_path / "link")
+    packed = bytearray(zipped(("x", b"1")))
+    packed[packed.index(b"PK\x01\x02") + 8] |= 1
+    with pytest.raises(CorpusError, match=r"^in\.zip in .*: x is encrypted"):
+        unpack(outer(tmp_path, ("in.zip", bytes(packed))), tmp_path / "encrypted")
+
+
+@pytest.mark.parametrize("name", ["in.zip", "in.tar.gz"])
+def test_an_inner_archive_that_is_cut_off_is_named_and_kept(tmp_path: Path, name: str) -> None:
+    whole = (zipped if name.endswith("zip") else tarred)(("x", CONTENT), ("y", CONTENT[::-1]))
+    with pytest.raises(CorpusError, match=rf"^{name} in .*outer\.tar\.gz is damaged"):
+        unpack(outer(tmp_path, (name, whole[:-60])), tmp_path / "out")
+    assert contents(tmp_path / "out") == {name: whole[:-60]}
+
+
+def test_bombs_are_counted_over_all_levels(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "FREE_BYTES", 10_000)
+    content = random.Random(0).randbytes(1000) * 30
+    inner = [zipped((f"{number}.bin", content)) for number in range(30)]
+    bomb = outer(tmp_path, *((f"{number}.zip", packed) for number, packed in enumerate(inner)))
+    assert 15 * len(inner[0]) < len(content) < 100 * len(inner[0])
+    assert sum(map(len, inner)) < 100 * bomb.stat().st_size < 30 * len(content)  # so neither level is one by itself
+    with pytest.raises(CorpusError, match=r"^\d+\.zip in .* is packed more than 100 times, as a bomb is"):
+        unpack(bomb, tmp_path / "out")
+
+
+def test_sizes_and_numbers_are_counted_over_all_levels(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    archive = outer(tmp_path, *((f"{number}.zip", zipped(("a", b"1"), ("b", b"2"))) for number in range(3)))
+    monkeypatch.setattr(module, "MAX_FILES", 8)
+    with pytest.raises(CorpusError, match=r"^2\.zip in .*: it holds more than 8 files"):
+        unpack(archive, tmp_path / "files")
+    monkeypatch.setattr(module, "MAX_FILES", 9)
+    unpack(archive, tmp_path / "enough")
+    monkeypatch.setattr(module, "MAX_BYTES", sum(len(zipped(("a", b"1"), ("b", b"2"))) for _ in range(3)) + 5)
+    with pytest.raises(CorpusError, match=r"^2\.zip in .*: it holds more than 0 GiB"):
+        unpack(archive, tmp_path / "bytes")
+
+
+def test_the_depth_is_bounded(tmp_path: Path) -> None:
+    content = b"1"
+    for number in range(3):
+        content = zipped((f"{number}.zip" if number else "x", content))
+    unpack(outer(tmp_path, ("2.zip", zipped(("1.zip", zipped(("x", b"1")))))), tmp_path / "out")
+    assert contents(tmp_path / "out") == {"x": b"1"}
+    with pytest.raises(CorpusError, match=r"^1\.zip in 2\.zip in 3\.zip in .*: these are more than 3 archives in one another"):
+        unpack(outer(tmp_path, ("3.zip", content)), tmp_path / "deep")
+
+
+def test_an_inner_archive_overwrites_nothing(tmp_path: Path) -> None:
+    with pytest.raises(CorpusError, match=r"^in\.zip in .*: .*labels\.csv would be written twice"):
+        unpack(outer(tmp_path, ("labels.csv", b"1"), ("in.zip", zipped(("labels.csv", b"2")))), tmp_path / "out")
+    with pytest.raises(CorpusError, match=r"^in\.zip in .*: .*/in would be written twice"):
+        unpack(outer(tmp_path, ("in", b"1"), ("in.zip", zipped(("a", b"2"), ("b", b"3")))), tmp_path / "again")
+
+
+def test_several_archives_do_not_spill_among_one_another(tmp_path: Path) -> None:
+    (tmp_path / "out").mkdir()
+    for name in ("bea_Amused", "sam_Sleepy"):
+        unpack_beside(make_zip(tmp_path / f"{name}.zip", a=b"1", b=b"2"), tmp_path / "out")
+    assert contents(tmp_path / "out").keys() == {"bea_Amused/a", "bea_Amused/b", "sam_Sleepy/a", "sam_Sleepy/b"}
+
+
+def test_how_to_unpack_by_hand_can_be_pasted_into_a_shell() -> None:
+    lines = by_hand(Path("/data/my corpus/a.rar"), Path("/data/my corpus")).splitlines()
+    assert lines[0] == "Python cannot unpack rar. Do it with one of these programs:"
+    assert shlex.split(lines[1]) == ["unrar", "x", "/data/my corpus/a.rar", "/data/my corpus/"]
+    assert shlex.split(lines[2]) == ["7z", "x", "/data/my corpus/a.rar", "-o/data/my corpus"]

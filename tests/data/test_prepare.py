@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import io
 import shutil
+import tarfile
 import wave
 import zipfile
 from collections.abc import Iterable, Iterator
@@ -20,13 +21,18 @@ from ser_zoo.corpora.base import AUDIO_SUFFIXES, Download, prefer_wav, walk
 from ser_zoo.corpora.csv_table import CSVTable
 from ser_zoo.corpora.emo_db import EmoDB
 from ser_zoo.corpora.manifest import fresh
+from ser_zoo.corpora.meld import MELD
+from ser_zoo.corpora.oreau import Oreau
 from ser_zoo.corpora.ravdess import RAVDESS
+from ser_zoo.data import download
 from ser_zoo.data import prepare as module
 from ser_zoo.data.audio import content_hash, read_audio
-from ser_zoo.data.prepare import by_class, compressed, instructions, obtain, prepare
+from ser_zoo.data.prepare import by_class, compressed, instructions, obtain, prepare, unpack_archives
 from ser_zoo.errors import CorpusError
 from tests.data.served import Served, serve
 from tests.releases import write_emo_db, write_tone
+from tests.releases.meld import FOLDERS
+from tests.releases.meld import write as write_meld
 
 REAL = Path(__file__).resolve().parents[2].parent / "shared" / "data" / "ravdess"
 
@@ -234,6 +240,14 @@ def zipped(root: Path, top: str = "") -> bytes:
     return archive.getvalue()
 
 
+def packed(*members: tuple[str, bytes]) -> bytes:
+    archive = io.BytesIO()
+    with zipfile.ZipFile(archive, "w") as file:
+        for name, content in members:
+            file.writestr(name, content)
+    return archive.getvalue()
+
+
 @pytest.fixture
 def served(tmp_path: Path) -> Iterator[Served]:
     one, two = (write_emo_db(tmp_path / name, [name], "W", 2) for name in ("03", "08"))
@@ -242,6 +256,7 @@ def served(tmp_path: Path) -> Iterator[Served]:
         "two.zip": zipped(two),
         "inner.zip": zipped(one, "download/"),
         "deep.zip": zipped(one, "a/b/"),
+        "nested.zip": packed(("download/03.zip", zipped(one)), ("download/08.zip", zipped(two))),
     }
     with serve({**files, "labels.txt": b"x"}) as server:
         yield server
@@ -271,9 +286,16 @@ def test_a_folder_of_the_archive_itself_is_left_out(served: Served, tmp_path: Pa
     assert [path.name for path in corpus.root.iterdir()] == ["wav"]
 
 
+def test_archives_in_the_archive_are_unpacked(served: Served, tmp_path: Path) -> None:
+    corpus = offered(tmp_path / "data" / "emo_db", served.download("nested.zip"))
+    obtain(corpus)
+    assert [row.id for row in corpus.scan()] == ["03a01Wa", "03a02Wa", "08a01Wa", "08a02Wa"]
+    assert [path.name for path in corpus.root.rglob("*") if path.is_file() and path.suffix != ".wav"] == []
+
+
 def test_another_layout_leaves_no_root_and_keeps_the_archive(served: Served, tmp_path: Path) -> None:
     corpus = offered(tmp_path / "data" / "emo_db", served.download("deep.zip"))
-    with pytest.raises(CorpusError, match=r"What was downloaded for EMO-DB holds a/, expected the unpacked release"):
+    with pytest.raises(CorpusError, match=r"What was unpacked for EMO-DB holds a/, expected the unpacked release"):
         obtain(corpus)
     assert [path.relative_to(tmp_path / "data").as_posix() for path in (tmp_path / "data").rglob("*")] == [
         ".emo_db-downloads",
@@ -305,3 +327,83 @@ def test_what_is_in_the_root_is_not_touched(served: Served, tmp_path: Path) -> N
 def test_where_to_ask_is_said() -> None:
     text = instructions(EmoDB("/data/emo_db"))
     assert all(part in text for part in (EmoDB.url, "/data/emo_db holds the unpacked release", EmoDB.licence))
+
+
+# Archives that the user has put into the root.
+
+
+@pytest.fixture
+def meld(tmp_path: Path) -> MELD:
+    """The archive of a fake MELD as its owners pack it: one more archive per part, and two of the tables beside them."""
+    release = write_meld(tmp_path / "release", dialogues=2)
+    root = tmp_path / "data" / "meld"
+    root.mkdir(parents=True)
+    with tarfile.open(root / "MELD.Raw.tar.gz", "w:gz") as whole:
+        for part, folder in FOLDERS.items():
+            table = release / f"{part}_sent_emo.csv"
+            with tarfile.open(tmp_path / f"{part}.tar.gz", "w:gz") as inner:
+                inner.add(release / folder, folder)
+                if part == "train":
+                    inner.add(table, table.name)
+            whole.add(tmp_path / f"{part}.tar.gz", f"MELD.Raw/{part}.tar.gz")
+            if part != "train":
+                whole.add(table, f"MELD.Raw/{table.name}")
+    return MELD(root)
+
+
+def test_the_archives_in_the_archive_of_meld_are_unpacked(meld: MELD, tmp_path: Path) -> None:
+    (meld.root / ".DS_Store").touch()
+    assert [path.name for path in unpack_archives(meld)] == ["MELD.Raw.tar.gz"]
+    assert [row.id for row in meld.scan()] == [row.id for row in MELD(tmp_path / "release").scan()]
+    there = {".DS_Store", "MELD.Raw.tar.gz", "train", "dev_sent_emo.csv", "test_sent_emo.csv", *list(FOLDERS.values())[1:]}
+    assert {path.name for path in meld.root.iterdir()} == there
+
+
+def test_unpacking_that_was_stopped_leaves_nothing_and_is_repeated(meld: MELD, monkeypatch: pytest.MonkeyPatch) -> None:
+    place, calls = download._unpack_beside, []
+
+    def stopped(archive: Path, *rest: object) -> None:
+        calls.append(archive.name)
+        if archive.name == "test.tar.gz":
+            raise KeyboardInterrupt
+        place(archive, *rest)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(download, "_unpack_beside", stopped)
+        with pytest.raises(KeyboardInterrupt):
+            unpack_archives(meld)
+    assert calls == ["MELD.Raw.tar.gz", "train.tar.gz", "dev.tar.gz", "test.tar.gz"]
+    assert [path.name for path in meld.root.iterdir()] == ["MELD.Raw.tar.gz"]
+    assert unpack_archives(meld)
+    assert meld.found()
+
+
+def test_nothing_in_the_root_is_overwritten_by_its_archives(meld: MELD) -> None:
+    (meld.root / "dev_sent_emo.csv").write_text("mine")
+    with pytest.raises(CorpusError, match=r"MELD is not unpacked: .* has dev_sent_emo\.csv already"):
+        unpack_archives(meld)
+    assert (meld.root / "dev_sent_emo.csv").read_text() == "mine"
+    assert not meld.found()
+
+
+def test_archives_of_something_else_leave_the_root_as_it_was(tmp_path: Path) -> None:
+    (tmp_path / "other.zip").write_bytes(packed(("a/x.txt", b"1")))
+    with pytest.raises(CorpusError, match=r"What was unpacked for EMO-DB holds a/, expected .* The archives are in "):
+        unpack_archives(EmoDB(tmp_path))
+    assert [path.name for path in tmp_path.iterdir()] == ["other.zip"]
+    assert unpack_archives(EmoDB(tmp_path / "none")) == []
+
+
+def test_a_rar_archive_is_left_to_a_program_that_is_named(tmp_path: Path) -> None:
+    (tmp_path / "v2.rar").write_bytes(b"Rar!")
+    with pytest.raises(CorpusError, match=r"Oréau is still packed: .*v2\.rar\. Python cannot unpack rar") as caught:
+        unpack_archives(Oreau(tmp_path))
+    assert f"\n  unrar x {tmp_path}/v2.rar {tmp_path}/\n" in str(caught.value)
+    assert "\nThen call ser-zoo prepare oreau again." in str(caught.value)
+
+
+def test_a_rar_archive_in_another_is_named_too(tmp_path: Path) -> None:
+    (tmp_path / "outer.zip").write_bytes(packed(("inner.rar", b"Rar!")))
+    with pytest.raises(CorpusError, match=r"Oréau is packed twice, and inside is inner\.rar\. The archives are in ") as caught:
+        unpack_archives(Oreau(tmp_path))
+    assert f"\n  unrar x inner.rar {tmp_path}/\n" in str(caught.value)
