@@ -1,4 +1,4 @@
-"""``ser-zoo predict``: label and probabilities of recordings."""
+"""``ser-zoo predict``: label and probabilities of recordings, calibrated where the checkpoint has a temperature for it."""
 
 from __future__ import annotations
 
@@ -15,19 +15,25 @@ from ser_zoo.cli.tables import add_format, table
 
 if TYPE_CHECKING:
     from ser_zoo.inference import Prediction
+    from ser_zoo.models.base import Calibration
+
+DESCRIPTION = """Label and probability of each recording. Folders are searched to any depth. Probabilities are calibrated by the
+temperature that the checkpoint was given on its validation speakers; stderr says so, or why they are not. With --format csv or
+json, temperature is the one applied, or empty or null with uncalibrated probabilities."""
 
 
 def run(argv: Sequence[str]) -> int:
     """Predict on files and folders."""
     parser = argparse.ArgumentParser(
         prog="ser-zoo predict",
-        description="Label and probability of each recording. Folders are searched to any depth.",
+        description=DESCRIPTION,
     )
     parser.add_argument("inputs", nargs="+", metavar="FILE_OR_FOLDER")
     parser.add_argument("--ckpt_path", required=True, help="checkpoint of a trained model")
     parser.add_argument("--encoder", help="hub name or folder of the encoder, if it has moved since the training")
     parser.add_argument("--batch_size", type=int, default=16)
     parser.add_argument("--device", default="auto", help="cpu, cuda, cuda:1, mps ... (default: auto)")
+    parser.add_argument("--raw", action="store_true", help="uncalibrated probabilities, as the network gives them")
     parser.add_argument("--output", type=Path, help="write to this file instead of to the terminal")
     add_format(parser, ("table", "csv", "json"))
     options = parser.parse_args(argv)
@@ -38,7 +44,8 @@ def run(argv: Sequence[str]) -> int:
 
     paths = audio_paths(options.inputs)  # before the model, whose loading takes longer than noticing a wrong path
     model = load_model(options.ckpt_path, encoder=options.encoder, device=choose_device(options.device))
-    predictions = predict(model, paths, options.batch_size, progress=True)
+    predictions = predict(model, paths, options.batch_size, progress=True, calibrated=not options.raw)
+    print(f"ser-zoo: {_kind(model.calibration, options.raw)}", file=sys.stderr)
     if options.output is not None:
         from ser_zoo.cache import atomic_path
 
@@ -60,6 +67,16 @@ def choose_device(name: str) -> str:
     return str(torch.accelerator.current_accelerator() or "cpu") if torch.accelerator.is_available() else "cpu"
 
 
+def _kind(calibration: Calibration | None, raw: bool) -> str:
+    """What the probabilities are."""
+    if raw:
+        return "probabilities are uncalibrated, as --raw asks for."
+    doubt = "its checkpoint has no temperature" if calibration is None else calibration.doubt
+    if calibration is None or doubt is not None:
+        return f"probabilities are uncalibrated: {doubt}."
+    return f"probabilities are calibrated with temperature {calibration.temperature:.4g}, fitted on validation speakers."
+
+
 def _text(predictions: Sequence[Prediction], form: str) -> str:
     if form == "csv":
         return _csv(predictions)
@@ -71,8 +88,8 @@ def _csv(predictions: Sequence[Prediction]) -> str:
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     labels = list(predictions[0].probabilities)
-    writer.writerow(["file", "label", "probability", *(f"probability_{label}" for label in labels)])
+    writer.writerow(["file", "label", "probability", "temperature", *(f"probability_{label}" for label in labels)])
     for item in predictions:
-        values = [f"{value:.8g}" for value in (item.probability, *item.probabilities.values())]
-        writer.writerow([item.path, item.label, *values])
+        probability, *probabilities = [f"{value:.8g}" for value in (item.probability, *item.probabilities.values())]
+        writer.writerow([item.path, item.label, probability, item.temperature, *probabilities])
     return text.getvalue()

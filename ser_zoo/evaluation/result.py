@@ -116,6 +116,7 @@ def result_row(
         "data": {
             **{side: len(rows) for side, rows in data.split._asdict().items()},
             "content": content_of(data),
+            **({} if data.corpus.published is None else {"published": data.corpus.published}),
             "excluded": [
                 {"id": key, "reason": reason.replace(f"{data.corpus.root}/", "")}
                 for key, reason in sorted(data.waveforms.bad.items())

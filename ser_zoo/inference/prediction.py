@@ -25,12 +25,14 @@ class Prediction(NamedTuple):
         label: the most probable class.
         probability: of that class.
         probabilities: per class name.
+        temperature: that calibrated them, softmax(logits / temperature); None: they are the uncalibrated softmax(logits).
     """
 
     path: Path
     label: str
     probability: float
     probabilities: dict[str, float]
+    temperature: float | None
 
 
 def audio_paths(inputs: Iterable[Path | str]) -> list[Path]:
@@ -57,7 +59,9 @@ def audio_paths(inputs: Iterable[Path | str]) -> list[Path]:
     return list(dict.fromkeys(paths))
 
 
-def predict(model: SERModule, inputs: Iterable[Path | str], batch_size: int = 16, progress: bool = False) -> list[Prediction]:
+def predict(
+    model: SERModule, inputs: Iterable[Path | str], batch_size: int = 16, progress: bool = False, calibrated: bool = True
+) -> list[Prediction]:
     """Classify recordings.
 
     Args:
@@ -65,6 +69,8 @@ def predict(model: SERModule, inputs: Iterable[Path | str], batch_size: int = 16
         inputs: files and folders.
         batch_size: recordings at a time.
         progress: show a bar, if stderr is a terminal.
+        calibrated: apply the model's temperature, if it has one that validation speakers determined. Labels are the same
+            without it.
 
     Returns:
         One prediction per recording, in the order of the inputs.
@@ -73,6 +79,8 @@ def predict(model: SERModule, inputs: Iterable[Path | str], batch_size: int = 16
         AudioError: an input does not exist or cannot be decoded.
     """
     paths = audio_paths(inputs)
+    fitted = model.calibration
+    temperature = fitted.temperature if calibrated and fitted is not None and fitted.doubt is None else None
     bar = tqdm(total=len(paths), desc="predicting", unit="file", leave=False, delay=0.5, disable=None if progress else True)
     predictions: list[Prediction] = []
     model.eval()
@@ -80,10 +88,11 @@ def predict(model: SERModule, inputs: Iterable[Path | str], batch_size: int = 16
         for chunk in _chunks(paths, batch_size):
             waveforms = [model.preparation(*read_audio(path)) for path in chunk]
             batch = model.transfer_batch_to_device(collate(waveforms, [str(path) for path in chunk]), model.device, 0)
-            for path, row in zip(chunk, model(batch).double().softmax(1).tolist(), strict=True):
-                probabilities = dict(zip(model.labels, row, strict=True))
-                label = max(probabilities, key=probabilities.__getitem__)
-                predictions.append(Prediction(path, label, probabilities[label], probabilities))
+            logits = model(batch).double()
+            shares = (logits if temperature is None else logits / temperature).softmax(1)
+            for path, best, row in zip(chunk, logits.argmax(1).tolist(), shares.tolist(), strict=True):
+                probabilities, label = dict(zip(model.labels, row, strict=True)), model.labels[best]
+                predictions.append(Prediction(path, label, probabilities[label], probabilities, temperature))
             bar.update(len(chunk))
     return predictions
 

@@ -87,6 +87,30 @@ class Optim:
         return bool(self.mixup or self.time_masks or self.channel_masks)
 
 
+@dataclass(frozen=True)
+class Calibration:
+    """The temperature of a trained model: its probabilities are softmax(logits / temperature) (Guo et al. 2017).
+
+    Attributes:
+        temperature: fitted on the validation side.
+        at_bound: the search for it ended at the end of its range, so that the validation side does not determine it.
+        validation_is_test: the protocol has one side for both, so that it was fitted on what is tested.
+    """
+
+    temperature: float
+    at_bound: bool
+    validation_is_test: bool
+
+    @property
+    def doubt(self) -> str | None:
+        """Why probabilities under this temperature are not to be called calibrated; None where they may be."""
+        if self.validation_is_test:
+            return "the temperature in its checkpoint was fitted on tested utterances"
+        if self.at_bound:
+            return f"the temperature in its checkpoint, {self.temperature:g}, is not determined by its validation speakers"
+        return None
+
+
 class Predictions(TypedDict):
     """One batch of test output: B ids, (B, C) logits, (B,) true labels (-1 where unknown)."""
 
@@ -133,6 +157,7 @@ class SERModule(L.LightningModule):
         self._store: FeatureStore | None = None
         self._trained_on: dict[str, object] | None = None
         self._fingerprint: dict[str, object] | None = None
+        self.calibration: Calibration | None = None
         self.feature_seconds = 0.0  # that keeping the encoder's features has taken
 
     @property
@@ -181,6 +206,16 @@ class SERModule(L.LightningModule):
             return live
         kept: KeptFrames = data.waveforms.derived.setdefault(repr(self.front_end), KeptFrames())
         return kept.get(self.front_end, batch.waveforms, batch.lengths, batch.ids)
+
+    @torch.no_grad()
+    def attention(self, batch: Batch) -> Frames | None:
+        """How much the network's attention weighs each step of time: (B, T, H) of H heads, zero beyond each clip's end.
+
+        The steps of a clip lie evenly over all of it. A network that has attention over time gives them by a method
+        ``time_weights``, whose arguments are those of its ``forward``; None comes from one that has not.
+        """
+        weigh = getattr(self.network, "time_weights", None)
+        return None if weigh is None else weigh(**self.inputs(batch))
 
     def loss(self, batch: Batch) -> Tensor:
         """The training loss of a batch; architectures with further terms override it.
@@ -293,6 +328,7 @@ class SERModule(L.LightningModule):
             SERZooError: balanced class weights are asked for, but no SERDataModule is there to count the classes of.
         """
         data = self._data_module()
+        self.calibration = None  # of a checkpoint that was tested and is trained further; it would not hold
         if data is not None:
             self._trained_on, self.preparation = data.identity(), data.preparation
         self._keep_features()
@@ -381,6 +417,7 @@ class SERModule(L.LightningModule):
             "preparation": asdict(self.preparation),
             "trained_on": self._trained_on,
             "encoder": self._encoder_identity(),
+            "calibration": None if self.calibration is None else asdict(self.calibration),
         }
         # Plain values only: checkpoints are loaded with weights_only=True.
         arguments = checkpoint["hyper_parameters"]
@@ -398,6 +435,8 @@ class SERModule(L.LightningModule):
         """
         identity = checkpoint[CHECKPOINT_KEY]
         self._trained_on, self.preparation = identity["trained_on"], Preparation(**identity["preparation"])
+        calibration = identity.get("calibration")  # older checkpoints have none
+        self.calibration = None if calibration is None else Calibration(**calibration)
         encoder = self.encoder
         if encoder is None or not (left_out := encoder.in_source()):
             return
