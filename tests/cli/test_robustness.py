@@ -1,0 +1,139 @@
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+
+from ser_zoo.cli import main
+from ser_zoo.cli.robustness import show
+from ser_zoo.evaluation import read_result
+from ser_zoo.evaluation.robustness import PERTURBATIONS, pool_robustness, read_robustness
+from tests.cli.commands import fit_command
+from tests.releases import write_emo_db
+
+
+@pytest.fixture(scope="module")
+def trained(small_emo_db: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("run") / "r"
+    assert main(fit_command(small_emo_db, folder, "--folds=1,2")) == 0
+    return folder
+
+
+@pytest.fixture
+def run_dir(trained: Path, tmp_path: Path) -> Path:
+    """A copy of the run that a test may change."""
+    shutil.copytree(trained, tmp_path / "r")
+    return tmp_path / "r"
+
+
+def checkpoint(run_dir: Path, fold: int = 1) -> Path:
+    return run_dir / f"fold-{fold}" / "checkpoints" / "best.ckpt"
+
+
+def test_every_perturbation_is_measured_and_kept_beside_the_row(run_dir: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["robustness", "--ckpt_path", str(checkpoint(run_dir))]) == 0
+    printed = capsys.readouterr().out
+    report, row = read_robustness(run_dir / "fold-1" / "robustness.json"), read_result(run_dir / "fold-1" / "result.json")
+    assert list(report["perturbations"]) == list(PERTURBATIONS)
+    for key in ("model", "corpus", "synthetic", "labels", "fold", "seed", "protocol"):
+        assert report[key] == row[key]
+    assert report["clean"]["confusion"] == row["metrics"]["confusion"]
+    assert report["clean"]["ua"] == row["metrics"]["ua"]
+    for measured in report["perturbations"].values():
+        assert sum(map(sum, measured["confusion"])) == row["data"]["test"] == report["test"]
+        assert measured["title"] in printed
+    assert "cnn_attn on emo_db, loso10, fold 1, 6 test utterances" in printed
+
+
+def test_folds_of_a_run_can_be_pooled(run_dir: Path) -> None:
+    for fold in (1, 2):
+        assert (
+            main(
+                [
+                    "robustness",
+                    "--ckpt_path",
+                    str(checkpoint(run_dir, fold)),
+                    "--perturbations",
+                    "white_0",
+                    "crop",
+                    "--seed",
+                    "3",
+                ]
+            )
+            == 0
+        )
+    pooled = pool_robustness([read_robustness(run_dir / f"fold-{fold}" / "robustness.json") for fold in (1, 2)])
+    assert pooled["folds"] == [1, 2]
+    assert pooled["test"] == 12
+    assert pooled["perturbation_seed"] == 3
+
+
+def test_a_report_is_never_overwritten(run_dir: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    command = ["robustness", "--ckpt_path", str(checkpoint(run_dir)), "--perturbations", "crop"]
+    assert main(command) == 0
+    before = (run_dir / "fold-1" / "robustness.json").read_bytes()
+    assert main(command) == 1
+    assert "robustness.json exists already" in capsys.readouterr().err
+    assert (run_dir / "fold-1" / "robustness.json").read_bytes() == before
+    assert main([*command, "--output", str(run_dir / "again.json")]) == 0
+    assert (run_dir / "again.json").read_bytes() == before
+
+
+def test_the_checkpoint_must_be_the_one_that_the_row_tested(run_dir: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = run_dir / "fold-1" / "result.json"
+    row = json.loads(path.read_text())
+    row["selection"]["epoch"] += 1
+    path.write_text(json.dumps(row))
+    command = ["robustness", "--ckpt_path", str(checkpoint(run_dir)), "--perturbations", "crop"]
+    assert main(command) == 1
+    assert f"which has epoch {row['selection']['epoch'] - 1}, not {row['selection']['epoch']}" in capsys.readouterr().err
+    assert not (run_dir / "fold-1" / "robustness.json").exists()
+    path.unlink()
+    assert main(command) == 1
+    assert "There is no result row" in capsys.readouterr().err
+    assert main([*command, "--output", str(run_dir / "alone.json")]) == 0
+    assert read_robustness(run_dir / "alone.json")["seed"] is None
+
+
+def test_another_fold_than_that_of_the_training_is_refused(
+    run_dir: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    content = torch.load(checkpoint(run_dir), weights_only=True)
+    content["datamodule_hyper_parameters"]["fold"] = 2
+    torch.save(content, checkpoint(run_dir))
+    assert main(["robustness", "--ckpt_path", str(checkpoint(run_dir))]) == 1
+    assert "fold was 1, is 2" in capsys.readouterr().err
+    del content["datamodule_hyper_parameters"]
+    torch.save(content, checkpoint(run_dir))
+    assert main(["robustness", "--ckpt_path", str(checkpoint(run_dir))]) == 1
+    assert "trained on plain data loaders" in capsys.readouterr().err
+
+
+def test_another_release_is_refused(run_dir: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    root = write_emo_db(tmp_path / "emo_db", emotions="WTNF", takes=1)
+    assert main(["robustness", "--ckpt_path", str(checkpoint(run_dir)), "--data.root", str(root)]) == 1
+    assert "anger, neutral, sadness apart" in capsys.readouterr().err
+
+
+def test_mistakes_of_the_call_are_explained(run_dir: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["robustness", "--ckpt_path", str(checkpoint(run_dir)), "--perturbations", "telefone"]) == 1
+    assert "Did you mean telephone" in capsys.readouterr().err
+    assert main(["robustness", "--ckpt_path", str(run_dir)]) == 1
+    assert "Did you mean" in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        main(["robustness", "--ckpt_path", str(checkpoint(run_dir)), "--seed", "-1"])
+    assert "expected 0 or more" in capsys.readouterr().err
+
+
+def test_what_no_person_spoke_and_what_leaks_is_called_so(run_dir: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["robustness", "--ckpt_path", str(checkpoint(run_dir)), "--perturbations", "crop"]) == 0
+    report = read_robustness(run_dir / "fold-1" / "robustness.json")
+    report["synthetic"], report["protocol"]["world"] = True, "as_published"
+    capsys.readouterr()
+    show(report)
+    printed = capsys.readouterr().out
+    assert "SYNTHETIC" in printed
+    assert "AS PUBLISHED" in printed
