@@ -14,13 +14,16 @@ from ser_zoo.errors import SERZooError, SERZooWarning
 
 VERBS = {
     "fit": "train on a fold (or all folds), test the best checkpoint, write the result row",
+    "search": "search settings on validation speakers, and write the best as a recipe",
     "test": "test a checkpoint on the test speakers of its fold",
+    "robustness": "test a checkpoint on its test speakers through noise, rooms, telephones and coders",
     "predict": "label and probabilities of recordings",
     "profile": "parameters, arithmetic, latency and memory of a model",
     "models": "list the architectures, or describe one",
     "corpora": "list the corpora, or describe one",
     "prepare": "download or convert a corpus, verify it and write its manifest",
     "audit": "prove that a protocol, or somebody else's split, does not leak",
+    "leaderboard": "run a grid of models, corpora, protocols and seeds; render reports of its rows",
 }
 HELP = """\
 usage: ser-zoo VERB [OPTIONS]
@@ -45,7 +48,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         The exit status: 0; 1 for a mistake that is explained on stderr; 2 for a wrong call.
     """
     arguments = list(sys.argv[1:] if argv is None else argv)
-    text = HELP.format(verbs="\n".join(f"  {verb:<10}{summary}" for verb, summary in VERBS.items()))
+    text = HELP.format(verbs="\n".join(f"  {verb:<13}{summary}" for verb, summary in VERBS.items()))
     if not arguments or arguments[0] in ("-h", "--help"):
         print(text)
         return 0 if arguments else 2

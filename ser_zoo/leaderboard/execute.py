@@ -1,0 +1,323 @@
+"""Running the cells of a grid: what is done already, the process of a fold, and what is kept of it.
+
+Below the folder of the runs::
+
+    emo_db/loso10/probe/whisper-base-encoder/seed-1/
+        fold-3/         the run itself, as ser-zoo fit makes it
+        fold-3.json     the fingerprint under which it was begun
+        fold-3.log      what fit has printed
+
+and below that of the results, whole or not at all::
+
+    emo_db/loso10/probe/whisper-base-encoder/seed-1/fold-3/
+        result.json, predictions.csv, and where there are any metrics.csv (learning curves) and robustness.json
+        cell.json       the fingerprint, what it is made of, and the seconds that the cell took
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import shlex
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import time
+import uuid
+from collections.abc import Callable, Generator, Mapping, Sequence
+from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from ser_zoo.cache import atomic_path
+from ser_zoo.errors import RunError
+from ser_zoo.leaderboard.grid import Cell, flat
+from ser_zoo.leaderboard.lock import Holder, Lock, Process, take
+
+ROW, CELL, CURVES = "result.json", "cell.json", "metrics.csv"
+KEPT, KEPT_IF_THERE = (ROW, "predictions.csv"), ("robustness.json",)
+FIT = (sys.executable, "-c", "import sys; from ser_zoo.cli import main; sys.exit(main())", "fit")
+TICK = 0.5  # seconds between two looks at what runs
+GRACE = 10.0  # seconds in which an interrupted training may end by itself
+TAIL = 15  # lines of a log that are shown of a cell that failed
+
+State = Literal["done", "stale", "resume", "run"]
+Result = Literal["done", "was done", "stale", "held", "failed", "interrupted"]
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How cells are run.
+
+    Attributes:
+        results: where rows are kept.
+        runs: where the runs themselves go.
+        threads: of the process of a cell.
+        rerun_stale: run cells again whose row was made under another fingerprint.
+        fit: the command that trains and tests.
+        run: of this one command; see ``lock.Holder``.
+    """
+
+    results: Path
+    runs: Path
+    threads: int = 1
+    rerun_stale: bool = False
+    fit: tuple[str, ...] = FIT
+    run: str = field(default_factory=lambda: uuid.uuid4().hex)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of a cell.
+
+    Attributes:
+        cell: its id.
+        result: ``was done`` is by another command meanwhile, ``held`` is being run by one.
+        detail: in words; of a failed cell with the last lines of its log.
+        seconds: that it took.
+    """
+
+    cell: str
+    result: Result
+    detail: str = ""
+    seconds: float = 0.0
+
+
+def inspect(cell: Cell, settings: Settings) -> tuple[State, str]:
+    """What is to be done for a cell, and of a stale one what sets its row apart."""
+    row = settings.results / cell.id / ROW
+    if row.is_file():
+        stored = _read(row.with_name(CELL))
+        if stored.get("fingerprint") == cell.fingerprint:
+            return "done", ""
+        return "stale", difference(stored.get("parts"), cell.parts)
+    run = settings.runs / cell.id
+    return ("resume" if run.is_dir() and _begun(run) == cell.fingerprint else "run"), ""
+
+
+def difference(before: object, now: Mapping[str, Any]) -> str:
+    """What sets two cells apart, in words."""
+    if not isinstance(before, dict):
+        return f"its row has no {CELL}, so nobody knows what it was made of"
+    old, new = flat(before), flat(now)
+    keys = sorted(key for key in old.keys() | new.keys() if old.get(key) != new.get(key))
+    told = "; ".join(f"{key.removeprefix('config.')} was {old.get(key)}, is {new.get(key)}" for key in keys[:3])
+    return told + (f"; and {len(keys) - 3} more" if len(keys) > 3 else "")
+
+
+def run_cell(cell: Cell, settings: Settings, stopped: Callable[[], bool] = lambda: False) -> Outcome:
+    """Run a cell unless it is done or somebody else runs it, and keep its row.
+
+    Args:
+        cell: the fold.
+        settings: of the command.
+        stopped: asked now and then; when true, the training is ended.
+    """
+    if stopped():
+        return Outcome(cell.id, "interrupted")
+    folder = settings.results / cell.id
+    try:
+        lock = take(folder.with_name(f".{folder.name}.lock"), settings.run)
+        if isinstance(lock, Holder):
+            return Outcome(cell.id, "held", f"by {lock} (lock {folder.with_name(f'.{folder.name}.lock')})")
+        try:
+            return _run_locked(cell, settings, stopped, lock)
+        finally:
+            lock.release()
+    except OSError as error:  # a full disk, say; others may lie elsewhere or be done by then
+        return Outcome(cell.id, "failed", str(error))
+
+
+def run_local(cells: Sequence[Cell], settings: Settings, jobs: int) -> Generator[Outcome | None]:
+    """Run cells in processes of this machine.
+
+    Args:
+        cells: to be run.
+        settings: of the command.
+        jobs: how many at once.
+
+    Yields:
+        Outcomes as they come, and None every ``TICK`` seconds. When it is closed, what runs is ended.
+    """
+    stop = threading.Event()
+    with ThreadPoolExecutor(jobs) as pool:
+        waiting = {pool.submit(run_cell, cell, settings, stop.is_set) for cell in cells}
+        try:
+            while waiting:
+                done, waiting = wait(waiting, timeout=TICK, return_when=FIRST_COMPLETED)
+                for future in done:
+                    yield future.result()
+                yield None
+        finally:
+            stop.set()
+
+
+def estimates(folders: Sequence[Path]) -> dict[tuple[str, str], list[float]]:
+    """Seconds per fold of the rows below these folders, by architecture and corpus."""
+    known: dict[tuple[str, str], list[float]] = {}
+    for folder in folders:
+        for path in sorted(folder.rglob(ROW)):
+            row = _read(path)
+            try:
+                seconds = _read(path.with_name(CELL)).get("seconds") or row["durations"]["fit"] + row["durations"]["test"]
+                known.setdefault((row["model"], row["corpus"]), []).append(float(seconds))
+            except (KeyError, TypeError, ValueError) as error:
+                raise RunError(
+                    f"{path} is no result row: {error!r} is wrong or missing. Expected one that fit wrote."
+                ) from error
+    return known
+
+
+# One cell.
+
+
+def _run_locked(cell: Cell, settings: Settings, stopped: Callable[[], bool], lock: Lock) -> Outcome:
+    started = time.monotonic()
+    while lock.holder.training is not None and lock.holder.training.alive:
+        # Its command was killed and it was not; two at once would write into one folder.
+        if stopped():
+            return Outcome(cell.id, "interrupted")
+        time.sleep(TICK)
+        lock.touch()
+    state, detail = inspect(cell, settings)
+    if state == "done":
+        return Outcome(cell.id, "was done")
+    if state == "stale" and not settings.rerun_stale:
+        return Outcome(cell.id, "stale", detail)
+    run, log = settings.runs / cell.id, settings.runs / f"{cell.id}.log"
+    if run.exists() and _begun(run) != cell.fingerprint:
+        _set_aside(run, run.with_name(f"{run.name}.before"))
+    if not (run / ROW).is_file():
+        resumed = run.is_dir()
+        _write(run.with_name(f"{run.name}.json"), {"fingerprint": cell.fingerprint, "parts": cell.parts})
+        code = _fit(cell, settings, stopped, lock, resumed, log)
+        if code is None:
+            return Outcome(cell.id, "interrupted")
+        if code != 0:
+            ended = f"signal {-code}" if code < 0 else f"exit status {code}"
+            return Outcome(cell.id, "failed", f"{ended}; log {log}\n{_tail(log)}", time.monotonic() - started)
+        if not (run / ROW).is_file():
+            return Outcome(cell.id, "failed", f"fit ended well, but wrote no {run / ROW}; log {log}\n{_tail(log)}")
+    row = _read(run / ROW)
+    found = row.get("protocol", {}).get("hash"), row.get("fold"), row.get("seed")
+    expected = cell.parts["protocol"]["hash"], cell.fold, cell.parts["config"]["seed_everything"]
+    if found != expected:
+        return Outcome(
+            cell.id, "failed", f"{run / ROW} is of protocol hash, fold and seed {found}; expected {expected}. Remove {run}."
+        )
+    seconds = time.monotonic() - started
+    _keep(cell, settings, run, seconds)
+    return Outcome(cell.id, "done", seconds=seconds)
+
+
+def _fit(cell: Cell, settings: Settings, stopped: Callable[[], bool], lock: Lock, resume: bool, log: Path) -> int | None:
+    """Exit status of the training; None when it was stopped."""
+    arguments = [*cell.arguments, f"--folds={cell.fold}", f"--run_dir={(settings.runs / cell.group).absolute()}"]
+    arguments += ["--trainer.enable_progress_bar=false", *(["--ckpt_path=last"] if resume else [])]
+    environment = {**os.environ, "OMP_NUM_THREADS": str(settings.threads), "PYTHONUNBUFFERED": "1"}
+    with log.open("a") as file:
+        print(f"$ ser-zoo fit {shlex.join(arguments)}", file=file, flush=True)
+        # In a session of its own it does not get the terminal's Ctrl-C, which is for us to answer.
+        process = subprocess.Popen(
+            [*settings.fit, *arguments],
+            stdin=subprocess.DEVNULL,
+            stdout=file,
+            stderr=subprocess.STDOUT,
+            env=environment,
+            start_new_session=True,
+        )
+        try:
+            lock.note(Process.of(process.pid))
+            while not stopped():
+                try:
+                    return process.wait(TICK)
+                except subprocess.TimeoutExpired:
+                    lock.touch()
+            return None
+        finally:
+            _end(process)
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    """End a training with all processes it has started."""
+    if process.poll() is not None:
+        return
+    process.terminate()  # not by SIGINT, which whoever is started in the background, or by Ray, does not hear
+    try:
+        process.wait(GRACE)
+    except subprocess.TimeoutExpired:
+        os.killpg(process.pid, signal.SIGKILL)  # its own session, hence its own group
+        process.wait()
+
+
+def _keep(cell: Cell, settings: Settings, run: Path, seconds: float) -> None:
+    """Copy what is kept of a run into the results; a row that is there moves out of them and is not deleted."""
+    target = settings.results / cell.id
+    new = target.with_name(f".{target.name}.new")
+    if new.exists():  # of a command that was killed here
+        shutil.rmtree(new)
+    new.mkdir(parents=True)
+    if curves := _curves(run):
+        (new / CURVES).write_text(curves)
+    _write(new / CELL, {"fingerprint": cell.fingerprint, "parts": cell.parts, "seconds": round(seconds, 1)})
+    for name in (*KEPT_IF_THERE, *reversed(KEPT)):  # the row last: readers look for it
+        if name in KEPT or (run / name).is_file():
+            shutil.copyfile(run / name, new / name)
+    if target.exists():
+        _set_aside(target, settings.runs / "stale" / cell.id)
+    new.rename(target)
+
+
+def _set_aside(folder: Path, aside: Path) -> None:
+    number, free = 1, aside
+    while free.exists():
+        number += 1
+        free = aside.with_name(f"{aside.name}-{number}")
+    free.parent.mkdir(parents=True, exist_ok=True)
+    shutil.move(folder, free)
+
+
+def _curves(run: Path) -> str:
+    """Learning curves of a run as one CSV; of epochs that were begun again after an interruption the later ones."""
+    rows: list[dict[str, str]] = []
+    versions = sorted(run.glob(f"curves/version_*/{CURVES}"), key=lambda path: int(path.parent.name.removeprefix("version_")))
+    for path in versions:
+        with path.open(newline="") as file:
+            new = list(csv.DictReader(file))
+        if new:
+            first = min(int(row["epoch"]) for row in new)
+            rows = [row for row in rows if int(row["epoch"]) < first] + new
+    if not rows:
+        return ""
+    columns = list(dict.fromkeys(column for row in rows for column in row))
+    lines = [columns, *([row.get(column, "") for column in columns] for row in rows)]
+    return "".join(",".join(line) + "\n" for line in lines)
+
+
+def _begun(run: Path) -> str | None:
+    """The fingerprint under which a run was begun."""
+    found = _read(run.with_name(f"{run.name}.json")).get("fingerprint")
+    return None if found is None else str(found)
+
+
+def _read(path: Path) -> dict[str, Any]:
+    """A JSON object; empty where there is none, or none that can be read."""
+    try:
+        content = json.loads(path.read_text())
+    except (OSError, ValueError):
+        return {}
+    return content if isinstance(content, dict) else {}
+
+
+def _write(path: Path, content: Mapping[str, Any]) -> None:
+    with atomic_path(path) as temporary:
+        temporary.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n")
+
+
+def _tail(log: Path) -> str:
+    lines = [line for line in log.read_text(errors="replace").splitlines() if line.strip()]
+    return "\n".join(f"    {line}" for line in lines[-TAIL:])

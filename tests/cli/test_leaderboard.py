@@ -1,0 +1,183 @@
+from __future__ import annotations
+
+import io
+import json
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import yaml
+from rich.console import Console
+
+from ser_zoo.cli import main
+from ser_zoo.data import SERDataModule
+from ser_zoo.evaluation import read_result
+from ser_zoo.leaderboard.board import Board, remaining, words
+from ser_zoo.leaderboard.execute import Outcome, Settings
+from ser_zoo.leaderboard.grid import Cell
+from ser_zoo.leaderboard.results import read_entries
+
+RECIPE = {
+    "model": {"name": "cnn_attn", "channels": 16, "dense": 8, "optim": {"lr": 0.01}},
+    "data": {"corpus": "emo_db", "augment_rows": []},
+    "trainer": {"max_epochs": 1, "accelerator": "cpu", "enable_model_summary": False},
+}
+GROUP = "emo_db/pairs5/cnn_attn/none/seed-2"
+
+
+@pytest.fixture
+def grid(tmp_path: Path, small_emo_db: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Two folds of a small model, to be run in a folder of their own."""
+    (tmp_path / "recipes" / "emo_db").mkdir(parents=True)
+    (tmp_path / "recipes" / "emo_db" / "cnn_attn.yaml").write_text(yaml.safe_dump(RECIPE))
+    run = {"models": ["cnn_attn"], "corpora": ["emo_db"], "protocols": ["pairs5"], "folds": [1, 2], "seeds": [2]}
+    (tmp_path / "grid.yaml").write_text(yaml.safe_dump({"runs": [run]}))
+    (tmp_path / "emo_db").symlink_to(small_emo_db)
+    monkeypatch.setenv("SER_ZOO_DATA", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    return tmp_path / "grid.yaml"
+
+
+def lengthen(folder: Path, epochs: int) -> None:
+    recipe = {**RECIPE, "trainer": {**RECIPE["trainer"], "max_epochs": epochs}}
+    (folder / "recipes" / "emo_db" / "cnn_attn.yaml").write_text(yaml.safe_dump(recipe))
+
+
+def files(folder: Path) -> set[str]:
+    return {str(path.relative_to(folder)) for path in folder.rglob("*")}
+
+
+@pytest.mark.filterwarnings("ignore:.*is not complete")
+def test_a_command_that_is_ended_ends_what_it_runs_and_says_how_to_go_on(
+    grid: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = grid.parent
+    before = files(folder)
+    assert main(["leaderboard", "run", "grid.yaml", "--dry-run"]) == 0
+    assert "2 run. To be run: 2 cells, of unknown duration." in capsys.readouterr().out
+    assert files(folder) == before
+
+    lengthen(folder, 400)
+    command = [sys.executable, "-c", "import sys; from ser_zoo.cli import main; sys.exit(main())", "leaderboard", "run"]
+    process = subprocess.Popen([*command, "grid.yaml", "--only=fold-2"], stdout=subprocess.PIPE, text=True)
+    last = folder / "runs" / "leaderboard" / GROUP / "fold-2" / "checkpoints" / "last.ckpt"
+    end = time.monotonic() + 200
+    while not last.exists():
+        assert time.monotonic() < end
+        assert process.poll() is None
+        time.sleep(0.1)
+    process.send_signal(signal.SIGTERM)
+    printed, _ = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "1 left. Interrupted; what ran has been stopped. Repeat the command to go on." in printed
+    assert not list((folder / "grid").rglob("*.json"))
+    assert not list((folder / "grid").rglob(".*.lock"))
+
+    assert main(["leaderboard", "run", "grid.yaml", "--dry-run"]) == 0
+    assert "1 run, 1 resume. To be run: 2 cells" in capsys.readouterr().out
+
+
+@pytest.mark.filterwarnings("ignore:.*is not complete")
+def test_rows_of_a_grid_are_those_of_fit_and_are_read_as_one_entry(grid: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = grid.parent
+    assert main(["leaderboard", "run", "grid.yaml", "--threads=1", "--shard=1/2"]) == 0
+    assert main(["leaderboard", "run", "grid.yaml", "--threads=1"]) == 0
+    printed = capsys.readouterr().out
+    assert f"[2/2] done: {GROUP}/fold-2 in " in printed
+    assert printed.endswith("1 done.\n")
+    (entry,) = read_entries(folder / "grid")
+    assert (entry.folds, entry.seed, entry.protocol["name"]) == ([1, 2], 2, "pairs5")
+    assert len(entry.predicted.ids) == sum(row["data"]["test"] for row in entry.rows)
+    cell = json.loads((folder / "grid" / GROUP / "fold-1" / "cell.json").read_text())
+    row = read_result(folder / "grid" / GROUP / "fold-1" / "result.json")
+    assert (
+        cell["parts"]["protocol"]["hash"] == row["protocol"]["hash"] == SERDataModule("emo_db", protocol="pairs5").protocol.hash
+    )
+    assert str(folder) not in json.dumps(cell)
+    assert (folder / "grid" / GROUP / "fold-2" / "metrics.csv").read_text().count("\n") > 1
+    assert main(["leaderboard", "run", "grid.yaml", "--dry-run"]) == 0
+    assert "2 done. To be run: 0 cells" in capsys.readouterr().out
+
+    lengthen(folder, 2)
+    assert main(["leaderboard", "run", "grid.yaml"]) == 0
+    printed = capsys.readouterr().out
+    assert f"stale: {GROUP}/fold-1 (trainer.max_epochs was 1, is 2); --rerun stale runs it again" in printed
+
+
+@pytest.mark.parametrize(
+    ("arguments", "text"),
+    [
+        (["--gpus_per_task=1"], "--gpus_per_task is for --executor ray"),
+        (["--address=auto"], "--address is for --executor ray"),
+        (["--executor=ray", "--address=auto", "--jobs=2"], "--jobs is the size of a cluster started here"),
+        (["--jobs=0"], "argument --jobs: invalid"),
+        (["--threads=-1"], "argument --threads: invalid"),
+    ],
+)
+def test_wrong_calls_are_refused(arguments: list[str], text: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(["leaderboard", "run", "grid.yaml", *arguments])
+    assert ended.value.code == 2
+    assert text in capsys.readouterr().err
+
+
+def test_a_missing_file_is_an_explained_mistake(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["leaderboard", "run", "nothing.yaml"]) == 1
+    assert "Cannot read the grid nothing.yaml" in capsys.readouterr().err
+
+
+def test_help_names_the_actions_and_is_quick(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["leaderboard", "--help"])
+    printed = capsys.readouterr().out
+    assert all(action in printed for action in ("run", "report", "wandb"))
+    code = "import sys; from ser_zoo.cli import main\ntry: main(['leaderboard', 'run', '--help'])\nexcept SystemExit: pass\n"
+    code += "print([name for name in ('torch', 'lightning', 'numpy') if name in sys.modules], file=sys.stderr)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stderr == "[]\n"
+
+
+# What is shown.
+
+
+def cell(model: str, fold: int) -> Cell:
+    return Cell(f"emo_db/{model}", fold, (), {"config": {"model.name": model}, "corpus": {"name": "emo_db"}})
+
+
+def test_what_is_left_is_estimated_by_architecture_and_corpus() -> None:
+    known = {("a", "emo_db"): [10.0, 20.0], ("b", "emo_db"): [60.0]}
+    assert remaining([cell("a", 1), cell("b", 1)], known, 1) == 75
+    assert remaining([cell("a", 1), cell("a", 2)], known, 2) == 15
+    assert remaining([cell("c", 1)], known, 1) == 30  # the mean of all
+    assert remaining([cell("a", 1)], {}, 1) is None
+    assert [words(seconds) for seconds in (0.4, 99, 101, 3600, 7300)] == ["0 s", "99 s", "2 min", "1 h 0 min", "2 h 2 min"]
+
+
+def outcomes(*given: Outcome | None):  # type: ignore[no-untyped-def]
+    yield from given
+
+
+@pytest.mark.parametrize("terminal", [True, False])
+def test_progress_is_a_table_on_a_terminal_and_lines_elsewhere(tmp_path: Path, terminal: bool) -> None:
+    cells = [cell("a", 1), cell("a", 2), cell("b", 1), cell("b", 2), cell("b", 3)]
+    settings = Settings(tmp_path, tmp_path)
+    (tmp_path / "emo_db" / "b").mkdir(parents=True)
+    (tmp_path / "emo_db" / "b" / ".fold-2.lock").touch()
+    text = io.StringIO()
+    console = Console(file=text, force_terminal=terminal, width=120, height=30, _environ={})
+    board = Board(cells, cells[1:], settings, {("a", "emo_db"): [60.0]}, 1, console)
+    board.follow(
+        outcomes(None, Outcome(cells[1].id, "done", seconds=30), Outcome(cells[2].id, "failed", "exit status 1"), None)
+    )
+    printed = text.getvalue()
+    assert "[2/5] done: emo_db/a/fold-2 in 30 s; left about 2 min" in printed
+    assert "[3/5] failed: emo_db/b/fold-1 (exit status 1)" in printed
+    assert ("elapsed" in printed) == terminal
+    assert board.summary() == "1 done, 1 failed; 2 left"
+    drawn = Console(file=(plain := io.StringIO()), width=120)
+    drawn.print(board.table())
+    rows = [[part.strip() for part in line.split("│")[1:-1]] for line in plain.getvalue().splitlines() if line.startswith("│")]
+    assert rows == [["all", "2", "1", "1", "1"], ["emo_db/b", "0", "1", "1", "1"]]

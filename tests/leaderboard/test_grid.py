@@ -1,0 +1,233 @@
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from ser_zoo.cli.leaderboard import resolve
+from ser_zoo.corpora import create_corpus
+from ser_zoo.corpora.manifest import places
+from ser_zoo.data.prepare import prepare
+from ser_zoo.errors import ProtocolError, SERZooError, UnknownNameError
+from ser_zoo.leaderboard import grid as module
+from ser_zoo.leaderboard.grid import Cell, digest, manifest_of, read_grid, shard
+from tests.releases import write_emo_db
+
+pytestmark = pytest.mark.filterwarnings("ignore:.*is not complete")
+ROOT = Path(__file__).resolve().parents[2]
+RECIPES = {
+    "probe": {"model": {"name": "probe", "encoder": "openai/whisper-base"}},
+    "egemaps": {"model": {"name": "egemaps"}, "trainer": {"max_epochs": 3}},
+}
+
+
+@pytest.fixture
+def folder(tmp_path: Path, small_emo_db: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """With recipes of two models for a corpus, which is found through the variable, and folders of encoders."""
+    monkeypatch.setenv("SER_ZOO_DATA", str(small_emo_db.parent))
+    monkeypatch.setenv("ENCODERS", str(tmp_path / "encoders"))
+    for name, content in RECIPES.items():
+        path = tmp_path / "recipes" / "emo_db" / f"{name}.yaml"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(yaml.safe_dump({**content, "data": {"corpus": "emo_db"}}))
+    for name in ("tiny", "base"):
+        (tmp_path / "encoders" / name).mkdir(parents=True)
+    return tmp_path
+
+
+def cells(folder: Path, *runs: object, only: tuple[str, ...] = (), **defaults: object) -> list[Cell]:
+    path = folder / "grid.yaml"
+    path.write_text(yaml.safe_dump({"runs": list(runs), **defaults}))
+    return read_grid(path, resolve, only, write=False).cells
+
+
+def run(**changes: object) -> dict[str, object]:
+    return {"models": ["egemaps"], "corpora": ["emo_db"], **changes}
+
+
+def test_models_corpora_encoders_seeds_and_folds_are_multiplied(folder: Path) -> None:
+    found = cells(
+        folder,
+        run(models=["probe", "egemaps"], folds=[2, 5], seeds=[1, 3]),
+        encoders=["$ENCODERS/tiny", "facebook/hubert-base-ls960"],
+    )
+    groups = [
+        *(f"probe/{encoder}/seed-{seed}" for encoder in ("tiny", "hubert-base-ls960") for seed in (1, 3)),
+        *(f"egemaps/none/seed-{seed}" for seed in (1, 3)),  # which takes no encoder, and so stands there once
+    ]
+    assert [cell.id for cell in found] == [f"emo_db/loso10/{group}/fold-{fold}" for group in groups for fold in (2, 5)]
+    assert found[0].arguments == (
+        f"--config={folder}/recipes/emo_db/probe.yaml",
+        f"--model.encoder={folder}/encoders/tiny",
+        "--seed_everything=1",
+    )
+    assert found[0].kind == ("probe", "emo_db")
+    assert len({cell.fingerprint for cell in found}) == len(found)
+
+
+def test_all_folds_of_each_protocol_are_taken_by_default(folder: Path) -> None:
+    found = cells(folder, run(protocols=["pairs5", "loso10"]))
+    assert [cell.id.split("/")[1] for cell in found] == ["pairs5"] * 5 + ["loso10"] * 10
+    assert "--data.protocol=pairs5" in found[0].arguments
+
+
+def test_one_configuration_with_further_arguments_and_a_name_of_its_own(folder: Path) -> None:
+    one = {"config": "recipes/emo_db/egemaps.yaml", "name": "long", "folds": [1], "arguments": {"trainer.max_epochs": 9}}
+    short, long = cells(folder, run(folds=[1]), one)
+    assert long.id == "emo_db/loso10/long/none/seed-1/fold-1"
+    assert "--trainer.max_epochs=9" in long.arguments
+    assert (short.parts["config"]["trainer.max_epochs"], long.parts["config"]["trainer.max_epochs"]) == (3, 9)
+    assert short.fingerprint != long.fingerprint
+
+
+@pytest.mark.parametrize(
+    ("only", "count"),
+    [
+        (("probe",), 10),
+        (("emo_db/*/egemaps",), 10),
+        (("fold-1",), 2),
+        (("probe/*/fold-1", "egemaps/none"), 11),
+        (("seed-1/fold-1*",), 4),
+    ],
+)
+def test_only_names_whole_parts_of_an_id(folder: Path, only: tuple[str, ...], count: int) -> None:
+    assert len(cells(folder, run(models=["probe", "egemaps"]), only=only)) == count
+
+
+def test_only_reads_no_corpus_that_it_does_not_need(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object) -> None:
+        raise AssertionError
+
+    monkeypatch.setattr(module._Corpora, "of", fail)
+    with pytest.raises(SERZooError, match=r"matches --only ravdess\. There is: emo_db/loso10/egemaps/none/seed-1;"):
+        cells(folder, run(), only=("ravdess",))
+
+
+@pytest.mark.parametrize(
+    ("runs", "defaults", "error", "text"),
+    [
+        ([run(model=["egemaps"])], {}, UnknownNameError, r"grid.yaml, run 1: Unknown key 'model'. Did you mean models"),
+        ([run()], {"seed": [1]}, UnknownNameError, r"grid.yaml: Unknown key 'seed'. Did you mean seeds"),
+        ([run(models=["egemap"])], {}, UnknownNameError, r"run 1, models: .*'egemap'. Did you mean egemaps\? .*recipes/emo_db"),
+        ([run(corpora=["emodb"])], {}, UnknownNameError, r"run 1, corpora: .*'emodb'. Did you mean emo_db"),
+        (
+            [run(), run(protocols=["loso"])],
+            {},
+            UnknownNameError,
+            r"run 2: Unknown protocol of emo_db 'loso'. Did you mean loso10",
+        ),
+        ([run(folds=[11])], {}, ProtocolError, r"run 1: Protocol loso10 of emo_db has folds 1 to 10; fold 11"),
+        ([run(folds="first")], {}, SERZooError, r"run 1, folds: found 'first'. Expected a list of whole numbers"),
+        ([run(seeds="1")], {}, SERZooError, r"run 1, seeds: found '1'. Expected a list of whole numbers"),
+        ([run(seeds=[True])], {}, SERZooError, r"run 1, seeds"),
+        ([run(name="../x")], {}, SERZooError, r"run 1, name: found '../x'"),
+        ([run(arguments=["x"])], {}, SERZooError, r"run 1, arguments"),
+        ([run(arguments={"trainer.epochs": 3})], {}, SERZooError, r"run 1: ser-zoo fit refuses .*trainer.epochs"),
+        ([run(), run(seeds=[2, 1])], {}, SERZooError, r"run 2: emo_db/loso10/egemaps/none/seed-1 is that of run 1"),
+        ([run(config="x.yaml")], {}, SERZooError, r"run 1 has config and models"),
+        ([{"config": "x.yaml"}], {}, SERZooError, r"run 1, config: there is no file .*x.yaml"),
+        ([{"models": ["egemaps"]}], {}, SERZooError, r"run 1 names nothing to run"),
+        ([], {}, SERZooError, r"runs: found \[\]. Expected a list"),
+        (["egemaps"], {}, SERZooError, r"run 1: found 'egemaps'. Expected a mapping with the keys models, corpora"),
+        ([run(models=["probe"])], {"encoders": ["$NO_SUCH/tiny"]}, SERZooError, r"variable NO_SUCH, .*folder that holds tiny"),
+        ([run(models=["probe"])], {"encoders": ["$ENCODERS/large"]}, SERZooError, r"there is no folder .*encoders/large"),
+    ],
+)
+def test_mistakes_are_named_with_their_place(
+    folder: Path, runs: list[object], defaults: dict[str, Any], error: type[Exception], text: str
+) -> None:
+    with pytest.raises(error, match=text):
+        cells(folder, *runs, **defaults)
+
+
+def test_a_file_that_is_no_yaml_is_named(tmp_path: Path) -> None:
+    (tmp_path / "grid.yaml").write_text("runs: [")
+    with pytest.raises(SERZooError, match=r"Cannot read the grid .*grid\.yaml"):
+        read_grid(tmp_path / "grid.yaml", resolve)
+
+
+def test_where_things_lie_is_no_part_of_the_fingerprint(
+    folder: Path, small_emo_db: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = run(models=["probe"], folds=[1])
+    (first,) = cells(folder, asked, encoders=["$ENCODERS/tiny"])
+    (folder / "elsewhere" / "tiny").mkdir(parents=True)
+    monkeypatch.setenv("ENCODERS", str(folder / "elsewhere"))
+    monkeypatch.delenv("SER_ZOO_DATA")
+    arguments = {"data.root": str(small_emo_db), "data.num_workers": 2, "trainer.enable_model_summary": False}
+    (second,) = cells(folder, {**asked, "arguments": arguments, "protocols": ["loso10"]}, encoders=["$ENCODERS/tiny"])
+    assert second.arguments != first.arguments
+    assert second.fingerprint == first.fingerprint
+    assert str(folder) not in json.dumps(first.parts)
+    assert str(small_emo_db) not in json.dumps(second.parts)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"model.projection": 16}, {"data.batch_size": 8}, {"trainer.max_epochs": 1}, {"monitor": "last"}, {"patience": 3}],
+)
+def test_what_decides_a_number_is_part_of_the_fingerprint(folder: Path, change: dict[str, object]) -> None:
+    asked = run(models=["probe"], folds=[1])
+    (first,) = cells(folder, asked)
+    (second,) = cells(folder, {**asked, "arguments": change})
+    assert second.fingerprint != first.fingerprint
+
+
+def test_the_version_is_part_of_the_fingerprint(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (first,) = cells(folder, run(folds=[1]))
+    monkeypatch.setattr(module, "__version__", "99")
+    (second,) = cells(folder, run(folds=[1]))
+    assert second.fingerprint != first.fingerprint
+
+
+def test_the_digest_of_a_release_follows_its_audio_and_not_its_place_or_time(tmp_path: Path) -> None:
+    roots = [write_emo_db(tmp_path / name / "emo_db", ["03"], "WN", 1) for name in "ab"]
+    os.utime(sorted((roots[1] / "wav").iterdir())[0], (1, 1))
+    corpora = [create_corpus("emo_db", root) for root in roots]
+    first, second = (digest(manifest_of(corpus, write=False)) for corpus in corpora)
+    assert first == second
+    assert digest(prepare(corpora[1]).manifest) == first
+    assert digest(manifest_of(corpora[1], write=False)) == first  # read from the manifest that is there now
+    recordings = sorted((roots[0] / "wav").iterdir())
+    recordings[0].write_bytes(recordings[1].read_bytes())
+    assert digest(manifest_of(corpora[0], write=False)) != first
+
+
+def test_a_manifest_is_written_only_when_asked(tmp_path: Path) -> None:
+    corpus = create_corpus("emo_db", write_emo_db(tmp_path / "emo_db", ["03"], "WN", 1))
+    manifest_of(corpus, write=False)
+    assert not any(path.exists() for path in places(corpus))
+    manifest_of(corpus, write=True)
+    assert any(path.exists() for path in places(corpus))
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 7, 40])
+def test_shards_are_disjoint_and_complete(count: int) -> None:
+    every = [Cell(f"group-{number % 4}", number, (), {}) for number in range(23)]
+    parts = [shard(every, f"{number}/{count}") for number in range(1, count + 1)]
+    assert sorted(cell.fold for part in parts for cell in part) == list(range(23))
+
+
+@pytest.mark.parametrize("part", ["0/2", "3/2", "1", "a/b", "-1/2", "1/2/3"])
+def test_a_shard_that_is_none_is_refused(part: str) -> None:
+    with pytest.raises(SERZooError, match="Expected i/n with i from 1 to n"):
+        shard([], part)
+
+
+def test_the_grid_of_the_repository_has_every_recipe(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    for name in ("whisper-base-encoder", "whisper-tiny-en-encoder"):
+        (tmp_path / name).mkdir()
+    monkeypatch.setenv("SER_ZOO_ENCODERS", str(tmp_path))
+    monkeypatch.setattr(module._Corpora, "of", lambda self, data: ([], "0" * 12))
+    monkeypatch.setattr("ser_zoo.protocols.Protocol.folds_of", lambda self, utterances: self.folds)
+    found = read_grid(ROOT / "benchmarks" / "leaderboard.yaml", resolve).cells
+    honest = {
+        tuple(cell.group.split("/")[i] for i in (0, 2)) for cell in found if cell.group.split("/")[1] in ("loso10", "actors6")
+    }
+    recipes = {(path.parent.name, path.stem) for path in (ROOT / "recipes").glob("*/*.yaml") if path.parent.name != "demo"}
+    assert honest == recipes
+    assert any("/as_cnn_attn/" in cell.id for cell in found)

@@ -1,0 +1,268 @@
+"""The reports: that they say what the rows say, stand alone, and come out the same each time."""
+
+from __future__ import annotations
+
+import csv
+import json
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+
+from ser_zoo.errors import RunError, SERZooError
+from ser_zoo.evaluation import pool, read_result
+from ser_zoo.leaderboard import report
+from ser_zoo.leaderboard.report import BEGIN, DASH, END, update_readme, write_report
+from tests.leaderboard.rows import write_curves, write_entry, write_profile, write_robustness
+
+
+class Page(HTMLParser):
+    """What a test asks of a page: ids, links, what is loaded, tables as rows of texts, and whether its elements close."""
+
+    VOID = ("meta", "link", "br", "hr", "img", "input")
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.ids: list[str] = []
+        self.links: list[str] = []
+        self.loaded: list[str] = []
+        self.tables: list[list[list[str]]] = []
+        self.open: list[str] = []
+        self.headings: list[str] = []
+        self.feed(text)
+        assert self.open == []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        values = dict(attrs)
+        self.ids += [values["id"] or ""] if "id" in values else []
+        self.links += [values["href"] or ""] if tag == "a" else []
+        self.loaded += [value or "" for name, value in attrs if name in ("src", "srcset", "data", "poster")]
+        self.loaded += [values["href"] or ""] if "href" in values and tag in ("link", "use", "image") else []
+        if tag not in self.VOID:
+            self.open.append(tag)
+        if tag == "table":
+            self.tables.append([])
+        elif tag == "tr":
+            self.tables[-1].append([])
+        elif tag in ("td", "th"):
+            self.tables[-1][-1].append("")
+        elif tag in ("h2", "h3"):
+            self.headings.append("")
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.handle_starttag(tag, attrs)
+        if tag not in self.VOID:
+            self.handle_endtag(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        if any(tag in ("td", "th") for tag in self.open):
+            self.tables[-1][-1][-1] = " ".join(f"{self.tables[-1][-1][-1]} {data}".split())
+        elif self.open and self.open[-1] in ("h2", "h3"):
+            self.headings[-1] += data
+
+
+@pytest.fixture(scope="module")
+def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Everything that a report can show."""
+    root = tmp_path_factory.mktemp("benchmarks") / "results"
+    for model, right in (("probe", 0.8), ("cross_attn", 0.81)):
+        for seed in (1, 2):
+            for path in write_entry(root, model, right, seed, calibrated=True):
+                write_robustness(path)
+                write_curves(path)
+        write_profile(root / model / "seed-1" / "fold-1" / "result.json", model, len(model))
+    write_entry(root, "ecapa", 0.6, folds=[1, 2, 5])
+    write_entry(root / "honest", "cnn_attn", 0.5)
+    write_entry(root / "leaking", "cnn_attn", 0.97, folds=range(1, 2), protocol={"name": "as_cnn_attn"})
+    write_entry(root / "made", "probe", 0.9, synthetic=True, config={"model": {"width": 9}})
+    return root
+
+
+@pytest.fixture(scope="module")
+def output(results: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("output")
+    assert [path.name for path in write_report(results, folder)] == [
+        "leaderboard.md",
+        "leaderboard.csv",
+        "leaderboard.html",
+    ]
+    return folder
+
+
+@pytest.fixture(scope="module")
+def text(output: Path) -> str:
+    return (output / "leaderboard.html").read_text()
+
+
+@pytest.fixture(scope="module")
+def page(text: str) -> Page:
+    return Page(text)
+
+
+def test_the_same_rows_give_the_same_bytes(results: Path, output: Path, tmp_path: Path) -> None:
+    for path in write_report(results, tmp_path):
+        assert path.read_bytes() == (output / path.name).read_bytes()
+
+
+def test_the_page_loads_nothing(page: Page, text: str) -> None:
+    assert all(target.startswith(("data:,", "#")) for target in page.loaded)
+    assert "@import" not in text
+    assert not re.search(r"url\((?!#)", text)
+    assert "fetch(" not in text
+
+
+def test_ids_are_unique_and_every_inner_link_has_its_target(page: Page) -> None:
+    assert len(set(page.ids)) == len(page.ids)
+    inner = [link[1:] for link in page.links if link.startswith("#")]
+    assert inner
+    assert set(inner) <= set(page.ids)
+
+
+def test_no_place_of_this_machine_is_in_a_report(results: Path, output: Path) -> None:
+    for path in output.iterdir():
+        assert str(results) not in path.read_text()
+        assert str(output) not in path.read_text()
+
+
+def test_the_numbers_are_those_of_the_rows(results: Path, output: Path, page: Page) -> None:
+    rows = [read_result(path) for path in sorted((results / "honest").rglob("result.json"))]
+    ua, wa = (pool(rows)["pooled"][name] for name in ("ua", "wa"))
+    with (output / "leaderboard.csv").open() as file:
+        line = next(line for line in csv.DictReader(file) if line["model"] == "cnn_attn" and line["kind"] == "honest")
+    assert float(line["ua"]) == pytest.approx(ua, abs=1e-6)
+    assert float(line["wa"]) == pytest.approx(wa, abs=1e-6)
+    assert (line["folds"], line["folds_expected"], line["seeds"]) == ("10", "10", "1")
+    shown = next(row for row in page.tables[0] if row[1] == "cnn_attn")
+    assert shown[2].startswith(f"{100 * ua:.1f} [")
+    assert shown[3] == f"{100 * wa:.1f}"
+    assert f"| cnn_attn | {DASH} | 1,008 | {100 * ua:.1f} [" in (output / "leaderboard.md").read_text()
+
+
+def test_the_first_of_a_tie_is_no_winner(page: Page, output: Path) -> None:
+    heading, first, second, third, *_ = page.tables[0]
+    assert heading[0] == "#"
+    assert [first[0], second[0], third[0]] == ["1=", "1=", "3"]
+    assert "first, tied with 1" in first
+    assert any(cell.endswith("tied") for cell in second)
+    assert "There is no winner" in (output / "leaderboard.md").read_text()
+
+
+def test_incomplete_lines_are_marked_and_not_ranked(page: Page) -> None:
+    row = next(row for row in page.tables[0] if row[1].startswith("ecapa"))
+    assert row[0] == "not ranked"
+    assert row[1] == "ecapa incomplete: seed 1: 3 of 10 folds"
+
+
+def test_kinds_stand_apart_and_are_named(page: Page, output: Path) -> None:
+    honest = next(place for place, name in enumerate(page.headings) if name == "emo_db, loso10")
+    leaking = page.headings.index("emo_db, as_cnn_attn")
+    made = page.headings.index("SYNTHETIC: emo_db, loso10")
+    assert honest < page.headings.index("As published: with the leaks of a paper") < leaking < made
+    assert [row[1] for row in page.tables[0] if "cnn_attn" in row[1]] == ["cnn_attn"]
+    assert "### SYNTHETIC: emo_db, loso10" in (output / "leaderboard.md").read_text()
+
+
+def test_published_figures_stand_below_the_rows_of_their_corpus(page: Page) -> None:
+    row = next(row for row in page.tables[0] if row[1] == "Whisper large v3")
+    assert row[2:5] == ["91.26", "92.43", "91.84"]
+    assert "SPEAKER-DEPENDENT" in row[5]
+    assert "7 classes, 4 here" in row[5]
+
+
+def test_a_claim_stands_beside_what_is_left_of_it(text: str, page: Page) -> None:
+    claims = next(table for table in page.tables if table[0][0] == "corpus")
+    of_cnn_attn = claims[next(place for place, row in enumerate(claims) if row[0].startswith("cnn_attn")) :]
+    _, claimed, repeated, honest = next(row for row in of_cnn_attn if row[0] == "emo_db")
+    assert claimed == "WA 99.53 7 classes"
+    assert "100.0 % of the test rows have their utterance in training" in repeated
+    assert "the repeated network and schedule" in honest
+    assert next(row for row in of_cnn_attn if row[0] == "savee")[1:] == ["WA 97.49 7 classes", "not repeated", "not run"]
+    assert "a file becomes several rows" in text
+
+
+def test_what_lies_beside_the_rows_is_drawn(text: str) -> None:
+    for title in (
+        "UA over trained parameters",
+        "UA over ms for 3 s of audio",
+        "UA under noise",
+        "Learning curves",
+        "Reliability",
+    ):
+        assert f'aria-label="{title}' in text
+    assert "white noise at 0 dB SNR" in text
+    assert "currentColor" in text
+    assert "#010203" not in text
+
+
+def test_names_cannot_break_the_page(tmp_path: Path) -> None:
+    write_entry(tmp_path / "results", config={"model": {"note": "</pre><script>alert(1)</script>"}})
+    write_report(tmp_path / "results", tmp_path)
+    text = (tmp_path / "leaderboard.html").read_text()
+    assert "<script>alert" not in text
+    Page(text)
+
+
+def test_rows_are_held_against_the_certificate_of_their_protocol(tmp_path: Path) -> None:
+    folds = [{"fold": str(fold), "hash": f"{fold:012}", "sides": {}, "findings": []} for fold in range(1, 11)]
+    (probe, *_) = write_entry(tmp_path / "results", protocol={"certificate": f"{1:012}"}, folds=[1])
+    write_entry(tmp_path / "results", "cta_rnn", protocol={"certificate": f"{9:012}"}, folds=[1])
+    row = read_result(probe)
+    certificate = {"hash": "c" * 12, "corpus": "emo_db", "labels": row["labels"], "passes": True, "folds": folds}
+    certificate["protocol"] = {"name": "loso10", "version": 1, "hash": row["protocol"]["hash"]}
+    (tmp_path / "certificates").mkdir()
+    (tmp_path / "certificates" / "emo_db-loso10.json").write_text(json.dumps(certificate))
+    write_report(tmp_path / "results", tmp_path)
+    text = (tmp_path / "leaderboard.html").read_text()
+    assert "All folds name the certificate cccccccccccc." in text
+    assert "NOT the certificate above: fold 1 was run on other utterances." in text
+
+
+def test_learning_curves_that_cannot_be_read_are_an_error(tmp_path: Path) -> None:
+    (path, *_) = write_entry(tmp_path / "results", folds=[1])
+    path.with_name("metrics.csv").write_text("epoch,val/ua\nfirst,0.5\n")
+    with pytest.raises(RunError, match="Cannot read the learning curves"):
+        write_report(tmp_path / "results", tmp_path)
+    assert not (tmp_path / "leaderboard.html").exists()
+
+
+def test_a_readme_gets_its_tables_between_the_markers_and_goes_stale(tmp_path: Path) -> None:
+    results, readme = tmp_path / "results", tmp_path / "README.md"
+    write_entry(results)
+    readme.write_text(f"before\n\n{BEGIN}\nwhat was there\n{END}\n\nafter\n")
+    with pytest.raises(RunError, match=r"not those of the rows .*ser-zoo leaderboard report .* --readme"):
+        update_readme(readme, results, check=True)
+    assert "what was there" in readme.read_text()
+    update_readme(readme, results)
+    text = readme.read_text()
+    assert text.startswith(f"before\n\n{BEGIN}\n")
+    assert text.endswith(f"\n{END}\n\nafter\n")
+    assert "| alone | probe |" in text
+    assert "what was there" not in text
+    update_readme(readme, results, check=True)
+    write_entry(results, "cta_rnn", 0.3)
+    with pytest.raises(RunError, match="not those of the rows"):
+        update_readme(readme, results, check=True)
+
+
+@pytest.mark.parametrize("text", ["nothing", BEGIN, f"{END}\n{BEGIN}", f"{BEGIN}\n{END}\n{BEGIN}\n{END}"])
+def test_a_readme_without_its_markers_is_refused(tmp_path: Path, text: str) -> None:
+    write_entry(tmp_path / "results", folds=[1])
+    (tmp_path / "README.md").write_text(text)
+    with pytest.raises(RunError, match="has not one line"):
+        update_readme(tmp_path / "README.md", tmp_path / "results")
+    assert (tmp_path / "README.md").read_text() == text
+
+
+def test_a_missing_extra_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(report, "find_spec", lambda name: None if name == "jinja2" else True)
+    with pytest.raises(SERZooError, match=r"need jinja2, .*pip install 'ser-zoo\[report\]'"):
+        write_report(tmp_path, tmp_path)
+
+
+def test_a_folder_without_rows_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(RunError, match=r"No result\.json"):
+        write_report(tmp_path, tmp_path)
