@@ -3,29 +3,31 @@
 from __future__ import annotations
 
 import copy
+import inspect
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
 import yaml
-from jsonargparse import ActionConfigFile, Namespace  # type: ignore[attr-defined]
+from jsonargparse import ActionConfigFile, ActionYesNo, Namespace  # type: ignore[attr-defined]
 from lightning import Trainer
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.cli import LightningArgumentParser
 
 from ser_zoo.cli.report import show_pooled, show_row
-from ser_zoo.cli.tables import quiet_lightning
+from ser_zoo.cli.tables import quiet_lightning, table
 from ser_zoo.corpora import CORPORA
 from ser_zoo.data import SERDataModule
 from ser_zoo.errors import ProtocolError, RunError, SERZooError
-from ser_zoo.evaluation import Run, choose_root, fold_folder, pool, run_folds, write_json
+from ser_zoo.evaluation import Run, Tracking, choose_root, fold_folder, pool, run_folds, write_json
+from ser_zoo.evaluation.search import validate_fold
 from ser_zoo.models import MODELS, model_class
 
 Monitor = Literal["val/ua", "val/wa", "val/macro_f1", "val/loss", "last"]
 DESCRIPTION = """Train on the training speakers of a fold, choose the epoch on its validation speakers, test that checkpoint
 on its test speakers, and write the result row. Arguments of an architecture: --model.help NAME."""
 # What does not decide a result, and so may differ between a run and its resumption.
-PASSING = ("config", "ckpt_path", "run_dir", "folds")
+PASSING = ("config", "ckpt_path", "run_dir", "folds", "wandb", "wandb_errors", "validate_only")
 
 
 def run(argv: Sequence[str]) -> int:
@@ -35,32 +37,23 @@ def run(argv: Sequence[str]) -> int:
     if (name := value_of(arguments, "--model.help")) is not None:
         _model_parser(name).print_help()
         return 0
-    model = value_of(arguments, "--model.name") or _model_of_configs(arguments)
-    parser = build_parser(model)
-    options = parser.parse_args(arguments)
-    if model is None or options.data.corpus is None:
-        missing = "--model NAME" if model is None else "--data NAME"
-        table: Any = MODELS if model is None else CORPORA
-        raise SERZooError(f"{missing} is missing. Known: {', '.join(sorted(table))}.")
-
-    data = SERDataModule(**_arguments(options.data), seed=options.seed_everything)
+    parser, options = parse(arguments)
+    data = data_of(options)
     root, folds, resume = _place(options, data)
-    ready = parser.instantiate_classes(options)
-    plan = Run(
-        model=model,
-        arguments=model_arguments(options),
-        trainer=_arguments(ready.trainer),
-        seed=options.seed_everything,
-        monitor=options.monitor,
-        patience=options.patience,
-    )
+    plan = plan_of(parser, options)
 
     def config(fold: int) -> str:
-        return _dump(parser, options, fold)
+        return dump(parser, options, fold)
 
     if resume:
         _check_resumption(root, folds, config)
     try:
+        if options.validate_only:
+            for fold in folds:
+                values = validate_fold(plan, data.for_fold(fold), fold_folder(root, fold), config(fold), resume)
+                if values is not None:
+                    table([values], f"fold {fold}, validation speakers; the test speakers are left alone")
+            return 0
         rows = run_folds(plan, data, folds, root, config, resume, report=show_row)
     except MisconfigurationException as error:  # the trainer's way to refuse its arguments
         raise SERZooError(f"The trainer refuses its arguments: {error}") from error
@@ -71,6 +64,50 @@ def run(argv: Sequence[str]) -> int:
     if rows:
         print(f"results: {root if len(folds) > 1 else fold_folder(root, folds[0])}")
     return 0
+
+
+def parse(arguments: Sequence[str], exit_on_error: bool = True) -> tuple[LightningArgumentParser, Namespace]:
+    """The parser of the architecture that the arguments name, and what it makes of them.
+
+    Args:
+        arguments: after ``expand_names``.
+        exit_on_error: end the program at an argument that is refused; else raise ``argparse.ArgumentError``.
+
+    Raises:
+        SERZooError: model or corpus is missing.
+    """
+    model = value_of(arguments, "--model.name") or _model_of_configs(arguments)
+    parser = build_parser(model)
+    parser.exit_on_error = exit_on_error
+    options = parser.parse_args(list(arguments))
+    if model is None or options.data.corpus is None:
+        missing = "--model NAME" if model is None else "--data NAME"
+        known: Any = MODELS if model is None else CORPORA
+        raise SERZooError(f"{missing} is missing. Known: {', '.join(sorted(known))}.")
+    return parser, options
+
+
+def data_of(options: Namespace) -> SERDataModule:
+    """The data that the options name."""
+    return SERDataModule(**_arguments(options.data), seed=options.seed_everything)
+
+
+def plan_of(parser: LightningArgumentParser, options: Namespace) -> Run:
+    """What the options train."""
+    local, tracking = _tracking(options)
+    trainer = _arguments(_instantiate(parser, local).trainer)
+    if local.trainer.logger:
+        trainer["logger"] = lambda: _instantiate(parser, local).trainer.logger
+    return Run(
+        model=options.model.name,
+        arguments=model_arguments(options),
+        trainer=trainer,
+        seed=options.seed_everything,
+        monitor=options.monitor,
+        patience=options.patience,
+        tracking=tracking,
+        search=options.search,
+    )
 
 
 def build_parser(model: str | None) -> LightningArgumentParser:
@@ -105,6 +142,32 @@ def build_parser(model: str | None) -> LightningArgumentParser:
         type=str | None,
         default=None,
         help="last: go on with the newest run of this name; or a last.ckpt",
+    )
+    parser.add_argument(
+        "--wandb",
+        action=ActionYesNo,
+        default=False,
+        help="a Weights & Biases run per fold, beside other loggers, as also by --trainer.logger WandbLogger; without a login "
+        "there, or with WANDB_MODE=offline, it stays in the fold's folder until wandb sync sends it",
+    )
+    parser.add_argument(
+        "--wandb_errors",
+        type=int,
+        default=20,
+        help="how many of the most confident errors of the test W&B gets with their recording; 0: none. Recordings of a corpus "
+        "under licence leave this machine where one is logged in to W&B, else only by wandb sync",
+    )
+    parser.add_argument(
+        "--validate_only",
+        action=ActionYesNo,
+        default=False,
+        help="end with the metrics on the validation speakers, without a test and a row, as the agents of a sweep do",
+    )
+    parser.add_argument(
+        "--search",
+        type=dict[str, Any] | None,
+        default=None,
+        help="the search that found the settings, for the row; ser-zoo search writes it into its best.yaml",
     )
     add_model_arguments(parser, model)
     parser.add_argument("--data.corpus", type=str | None, default=None, help="corpus; --data NAME is short for it")
@@ -160,6 +223,44 @@ def parse_folds(text: str, available: int) -> list[int]:
     return sorted(set(folds))
 
 
+def _tracking(options: Namespace) -> tuple[Namespace, Tracking | None]:
+    """The options without W&B, and what is sent there: settings of WandbLogger among the loggers, or ``--wandb`` alone."""
+    from lightning.pytorch.loggers import WandbLogger
+
+    defaults = {name: parameter.default for name, parameter in inspect.signature(WandbLogger).parameters.items()}
+    local, given = copy.deepcopy(options), options.trainer.logger
+    specifications = given if isinstance(given, list) else [given]
+    wanted = [item for item in specifications if isinstance(item, Namespace) and item.class_path.endswith(".WandbLogger")]
+    if not wanted and not options.wandb:
+        return local, None
+    if len(wanted) > 1:
+        raise SERZooError("--trainer.logger names WandbLogger twice. Expected it once: every fold is one W&B run.")
+    arguments: dict[str, Any] = {}
+    if wanted:
+        chosen = wanted[0].init_args.as_dict() | dict(wanted[0].get("dict_kwargs") or {})
+        arguments = {key: value for key, value in chosen.items() if key not in defaults or value != defaults[key]}
+        local.trainer.logger = [item for item in specifications if item is not wanted[0]] or None
+    return local, Tracking(arguments, options.wandb_errors)
+
+
+def _instantiate(parser: LightningArgumentParser, options: Namespace) -> Namespace:
+    """The options with their callbacks and loggers made.
+
+    Raises:
+        SERZooError: TensorBoardLogger is asked for, and TensorBoard is not installed.
+    """
+    try:
+        ready: Namespace = parser.instantiate_classes(options)
+        return ready
+    except ModuleNotFoundError as error:
+        if "tensorboard" not in str(error):
+            raise
+        raise SERZooError(
+            "--trainer.logger TensorBoardLogger needs TensorBoard, which is not installed. Install it with "
+            "pip install 'ser-zoo[tensorboard]'."
+        ) from error
+
+
 def _place(options: Namespace, data: SERDataModule) -> tuple[Path, list[int], bool]:
     """Folder of the run, its folds, and whether it is resumed."""
     folds = [data.fold]
@@ -200,7 +301,8 @@ def _check_resumption(root: Path, folds: Sequence[int], config: Any) -> None:
             )
 
 
-def _dump(parser: LightningArgumentParser, options: Namespace, fold: int) -> str:
+def dump(parser: LightningArgumentParser, options: Namespace, fold: int) -> str:
+    """The options as the text of a configuration file, under another fold."""
     config = copy.deepcopy(options)
     config.data.fold = fold
     text: str = parser.dump(config, skip_none=False)

@@ -12,12 +12,14 @@ from ser_zoo.evaluation.result import (
     write_json,
 )
 from ser_zoo.evaluation.run import Run, choose_root, fold_folder, run_fold, run_folds, score_checkpoint
+from ser_zoo.evaluation.tracking import Tracking
 
 __all__ = [
     "Predicted",
     "Row",
     "Run",
     "Scored",
+    "Tracking",
     "choose_root",
     "fold_folder",
     "pool",

@@ -151,6 +151,29 @@ def protocol_of(data: SERDataModule) -> dict[str, Any]:
     }
 
 
+def search_of(search: Mapping[str, Any], data: SERDataModule) -> dict[str, Any]:
+    """The ``search`` of a row: the search that found its settings, and which of the fold's test speakers that was scored on.
+
+    Args:
+        search: as a search writes it into its recipe.
+        data: the fold.
+
+    Raises:
+        RunError: it is not what a search writes.
+    """
+    tested = {utterance.speaker for utterance in data.split.test}
+    known = data.corpus.name == search.get("corpus")  # else names of speakers may mean others
+    scored = sorted(tested.intersection(search.get("validation_speakers", ()))) if known else None
+    found = {**search, "test_speakers_validated": scored}
+    validator = jsonschema.Draft202012Validator(_schema()["properties"]["search"])
+    if error := jsonschema.exceptions.best_match(validator.iter_errors(found)):
+        raise RunError(
+            f"The search that the configuration names is not as ser-zoo search writes it, at {error.json_path}: "
+            f"{error.message}. Take its best.yaml as it is, or leave search out of the configuration."
+        )
+    return found
+
+
 def write_result(folder: Path, row: Row, scored: Scored, tested: Iterable[Utterance]) -> None:
     """Write predictions and row into a run's folder, the row last: where it is, the result is whole.
 
@@ -234,7 +257,13 @@ def validate(row: Row, where: str) -> None:
 @cache
 def _validator() -> jsonschema.Draft202012Validator:
     # Made once: jsonschema.validate would check the schema itself anew for every row.
-    return jsonschema.Draft202012Validator(json.loads((Path(__file__).parent / "result.schema.json").read_text()))
+    return jsonschema.Draft202012Validator(_schema())
+
+
+@cache
+def _schema() -> dict[str, Any]:
+    schema: dict[str, Any] = json.loads((Path(__file__).parent / "result.schema.json").read_text())
+    return schema
 
 
 def pool(rows: Sequence[Row]) -> dict[str, Any]:
@@ -246,7 +275,9 @@ def pool(rows: Sequence[Row]) -> dict[str, Any]:
         training where every fold's row has it.
     """
     summed = torch.tensor([row["metrics"]["confusion"] for row in rows]).sum(0)
-    values = {name: torch.tensor([row["metrics"][name] for row in rows]).double() for name in ("wa", "ua", "macro_f1")}
+    values = {
+        name: torch.tensor([row["metrics"][name] for row in rows], dtype=torch.float64) for name in ("wa", "ua", "macro_f1")
+    }
     first = rows[0]
     protocol = {key: value for key, value in first["protocol"].items() if key not in (SHARED, "certificate")}
     if all(SHARED in row["protocol"] for row in rows):

@@ -8,6 +8,7 @@ A run's folder::
             checkpoints/best.ckpt the epoch that was best on the validation speakers; not there with monitor last
             checkpoints/last.ckpt the newest epoch, from which an interrupted run goes on
             curves/               learning curves, a version per start
+            wandb/                with tracking: W&B's files, a run per start
             predictions.csv       test speakers: id, speaker, gender, label, predicted, uncalibrated probabilities
             result.json           the row; written last
         pooled.json               over the folds of one command
@@ -26,14 +27,15 @@ import lightning as L
 import numpy as np
 import torch.distributed
 from lightning.pytorch.callbacks import Callback, EarlyStopping, ModelCheckpoint
-from lightning.pytorch.loggers import CSVLogger
+from lightning.pytorch.loggers import CSVLogger, Logger
 from lightning.pytorch.utilities import rank_zero_warn
 
 from ser_zoo.cache import atomic_path
 from ser_zoo.data import SERDataModule
 from ser_zoo.errors import RunError, SERZooWarning
 from ser_zoo.evaluation.calibration import calibrate
-from ser_zoo.evaluation.result import ROW, Row, Scored, read_result, result_row, score, write_result
+from ser_zoo.evaluation.result import ROW, Row, Scored, read_result, result_row, score, search_of, write_result
+from ser_zoo.evaluation.tracking import FoldTracker, Tracking
 from ser_zoo.models import create_model
 from ser_zoo.models.base import CHECKPOINT_KEY, Calibration, Predictions, SERModule
 
@@ -52,6 +54,7 @@ TRAINER_KEYS = (
     "limit_train_batches",
     "limit_val_batches",
     "limit_test_batches",
+    "limit_predict_batches",  # of the pass that fits the temperature
     "devices",
     "num_nodes",
 )
@@ -64,11 +67,14 @@ class Run:
     Attributes:
         model: name of the architecture.
         arguments: of its class, without ``labels``.
-        trainer: arguments of ``lightning.Trainer``.
+        trainer: arguments of ``lightning.Trainer``. ``logger`` may be a function that makes it, for several folds: most loggers
+            write all that they are given into one run.
         seed: of weights, dropout, order and augmentation.
         monitor: the validation metric that chooses the epoch (``val/ua``, ``val/loss`` ...), or ``last``: no choice, the newest
             epoch is tested.
         patience: epochs without improvement after which training stops; None trains all.
+        tracking: what is sent to W&B; None: nothing.
+        search: where the settings were found by a search, what that was, for the row.
 
     Raises:
         RunError: patience without a metric to watch.
@@ -80,6 +86,8 @@ class Run:
     seed: int = 42
     monitor: str = "val/ua"
     patience: int | None = None
+    tracking: Tracking | None = None
+    search: Mapping[str, Any] | None = None
 
     def __post_init__(self) -> None:
         if self.monitor == LAST and self.patience is not None:
@@ -87,6 +95,25 @@ class Run:
                 f"--patience {self.patience} waits for a metric to improve, but --monitor {LAST} names none. Expected "
                 "--patience null, or a metric such as --monitor val/ua."
             )
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A trained fold.
+
+    Attributes:
+        model: as it is after the last epoch.
+        trainer: that has trained it.
+        chosen: knows the checkpoint that ``Run.monitor`` chooses, ``best_model_path``.
+        tracker: of its W&B run, if it has one.
+        seconds: that the training took.
+    """
+
+    model: SERModule
+    trainer: L.Trainer
+    chosen: ModelCheckpoint
+    tracker: FoldTracker | None
+    seconds: float
 
 
 class PredictionCollector(Callback):
@@ -151,32 +178,21 @@ def run_fold(run: Run, data: SERDataModule, folder: Path, config: str = "", resu
         The row; None in all processes but the first.
 
     Raises:
-        RunError: the training was interrupted, ended without a checkpoint, or diverged.
+        RunError: the training was interrupted, ended without a checkpoint, or diverged; or ``run.search`` is none.
         SERZooError: data and model do not fit.
     """
-    L.seed_everything(run.seed, workers=True, verbose=False)
-    data.prepare_data()
-    data.setup()
-    model = create_model(run.model, labels=data.labels, **run.arguments)
-    newest, collector = _newest(folder), PredictionCollector()
-    chosen = newest if run.monitor == LAST else _best(folder, run.monitor)
-    trainer = _trainer(run, folder, [*dict.fromkeys((chosen, newest)), collector])
-    if trainer.is_global_zero:
-        with atomic_path(folder / "config.yaml") as temporary:
-            temporary.write_text(config)
-    last = folder / "checkpoints" / f"{LAST}.ckpt"
+    search = None if run.search is None else search_of(run.search, data)
+    collector = PredictionCollector()
+    trained = train_fold(run, data, folder, config, resume, [collector])
+    model, trainer, chosen, tracker = trained.model, trained.trainer, trained.chosen, trained.tracker
     started = time.perf_counter()
-    _fit(trainer, model, data, last if resume and last.is_file() else None)
-    fitted = time.perf_counter()
-    if not chosen.best_model_path:
-        raise RunError(f"The training of {folder} ended without a checkpoint: no epoch gave a value of {run.monitor}.")
     calibration = _calibrate(trainer, model, data, Path(chosen.best_model_path), collector)
     calibrated = time.perf_counter()
     trainer.test(model, datamodule=data, ckpt_path=chosen.best_model_path, verbose=False, weights_only=True)
     durations = {
         "features": model.feature_seconds,
-        "fit": fitted - started,
-        "calibration": calibrated - fitted,
+        "fit": trained.seconds,
+        "calibration": calibrated - started,
         "test": time.perf_counter() - calibrated,
     }
     if not trainer.is_global_zero:
@@ -189,8 +205,51 @@ def run_fold(run: Run, data: SERDataModule, folder: Path, config: str = "", resu
     }
     scored = score(collector.batches)
     row = result_row(model, data, scored, run.seed, settings(run, model, data), selection, calibration, durations)
+    if search is not None:
+        row["search"] = search
     write_result(folder, row, scored, data.split.test)
+    if tracker is not None:
+        tracker.finish(trainer, row, scored)
     return row
+
+
+def train_fold(
+    run: Run, data: SERDataModule, folder: Path, config: str = "", resume: bool = False, callbacks: Sequence[Callback] = ()
+) -> Trained:
+    """Train on one fold; no test speaker is evaluated.
+
+    Args:
+        run: what is trained.
+        data: the fold.
+        folder: of this fold.
+        config: text of ``config.yaml``.
+        resume: go on from ``checkpoints/last.ckpt`` where there is one.
+        callbacks: for the trainer, besides those of ``run``.
+
+    Raises:
+        RunError: the training was interrupted, or ended without a checkpoint.
+        SERZooError: data and model do not fit.
+    """
+    L.seed_everything(run.seed, workers=True, verbose=False)
+    data.prepare_data()
+    data.setup()
+    model = create_model(run.model, labels=data.labels, **run.arguments)
+    newest = _newest(folder)
+    chosen = newest if run.monitor == LAST else _best(folder, run.monitor)
+    tracker = None
+    if run.tracking is not None:
+        tracker = FoldTracker(run.tracking, model, data, run.seed, settings(run, model, data), folder)
+    trainer = _trainer(run, folder, [*dict.fromkeys((chosen, newest)), *callbacks], tracker)
+    if trainer.is_global_zero:
+        with atomic_path(folder / "config.yaml") as temporary:
+            temporary.write_text(config)
+    last = folder / "checkpoints" / f"{LAST}.ckpt"
+    started = time.perf_counter()
+    _fit(trainer, model, data, last if resume and last.is_file() else None)
+    seconds = time.perf_counter() - started
+    if not chosen.best_model_path:
+        raise RunError(f"The training of {folder} ended without a checkpoint: no epoch gave a value of {run.monitor}.")
+    return Trained(model, trainer, chosen, tracker, seconds)
 
 
 def run_folds(
@@ -330,7 +389,8 @@ def _calibrate(
 ) -> dict[str, Any]:
     """Fit the temperature of a checkpoint by one more pass over its validation side, and store it in the file.
 
-    The file is written anew, whole or not at all. All processes fit the same, and the first one writes.
+    The file is written anew, whole or not at all. All processes fit the same, and the first one writes. The cost is that pass,
+    like that of a test, and one reading and writing of the file; the fit itself takes 0.1 s for 1,440 utterances of 8 classes.
 
     Returns:
         The ``calibration`` of the row.
@@ -338,9 +398,7 @@ def _calibrate(
     Raises:
         RunError: the model gives logits that are not finite.
     """
-    trainer.predict(
-        model, dataloaders=data.val_dataloader(), ckpt_path=checkpoint, return_predictions=False, weights_only=True
-    )
+    trainer.predict(model, dataloaders=data.val_dataloader(), ckpt_path=checkpoint, return_predictions=False, weights_only=True)
     rows = sorted(
         (key, label, row)
         for batch in collector.batches
@@ -370,14 +428,22 @@ def _calibrate(
     return fitted
 
 
-def _trainer(run: Run, folder: Path, callbacks: Sequence[Callback]) -> L.Trainer:
+def _trainer(run: Run, folder: Path, callbacks: Sequence[Callback], tracker: FoldTracker | None) -> L.Trainer:
     arguments = dict(run.trainer)
     own = arguments.pop("callbacks", None) or []
     added: list[Callback] = [*own, *callbacks, StepSeed(run.seed)]
     if run.patience is not None:
         added.append(EarlyStopping(run.monitor, patience=run.patience, mode=_mode(run.monitor)))
-    if arguments.get("logger") is None:
-        arguments["logger"] = CSVLogger(folder, name="curves")  # a resumed training adds a version to it
+    logger = arguments.get("logger")
+    if callable(logger):
+        logger = logger()
+    if logger is None or (logger is True and tracker is not None):
+        logger = CSVLogger(folder, name="curves")  # a resumed training adds a version to it
+    if tracker is not None:
+        others = [] if logger is False else [logger] if isinstance(logger, Logger) else logger
+        logger = [*others, tracker.logger]
+        added.append(tracker)
+    arguments["logger"] = logger
     return L.Trainer(**arguments, callbacks=added)
 
 

@@ -140,12 +140,16 @@ class SpatialAttention(nn.Module):
 
     def forward(self, values: Tensor, mask: Tensor | None) -> Tensor:
         """(B, T, C), (B, T) or None where all is valid -> (B, T, C)."""
+        return values * self.weights(values, mask)
+
+    def weights(self, values: Tensor, mask: Tensor | None) -> Tensor:
+        """(B, T, C), (B, T) or None where all is valid -> (B, T, 1), each from 0 to 1."""
         # Pooling remembers where the maximum was; amax looks for it again, three times as long for both passes together.
         summary = torch.stack([values.sum(-1) / values.shape[-1], F.adaptive_max_pool1d(values, 1)[..., 0]], dim=1)
         if mask is not None:
             summary = summary * mask[:, None]
-        weighed: Tensor = values * self.convolution(summary).sigmoid().transpose(1, 2)
-        return weighed
+        weights: Tensor = self.convolution(summary).sigmoid().transpose(1, 2)
+        return weights
 
 
 class CNNAttnNetwork(nn.Module):
@@ -192,6 +196,32 @@ class CNNAttnNetwork(nn.Module):
 
     def forward(self, waveforms: Tensor, lengths: Tensor, frames: Sequence[Frames] | None = None) -> Tensor:
         """(B, T) waveforms, (B,) samples -> logits (B, C); ``frames`` is the front end's output if it is known."""
+        values, _, mask = self._convolved(waveforms, lengths, frames)
+        if self.spatial is not None:
+            values = self.spatial(values, mask)
+        if self.layout == "frames":
+            pooled = torch.cat([masked_mean(values, mask), masked_max(values, mask)], dim=-1)
+        else:
+            pooled = values.flatten(1)
+        logits: Tensor = self.classifier(self.norm3(self.dense(pooled).relu()))
+        return logits
+
+    def time_weights(self, waveforms: Tensor, lengths: Tensor, frames: Sequence[Frames] | None = None) -> Frames | None:
+        """The spatial attention's weights (B, T, 1), each from 0 to 1; None without it, and of a vector, which is not time.
+
+        Where the convolutions would reach beyond the clip there is no weight: the first and last ``kernel - 1`` are 0.
+        """
+        if self.spatial is None or self.layout == "flat":
+            return None
+        values, counts, mask = self._convolved(waveforms, lengths, frames)
+        weights = self.spatial.weights(values, mask) * frame_mask(counts, values.shape[1])[..., None]
+        edge = self.kernel - 1
+        return Frames(F.pad(weights, (0, 0, edge, edge)), counts + 2 * edge)
+
+    def _convolved(
+        self, waveforms: Tensor, lengths: Tensor, frames: Sequence[Frames] | None
+    ) -> tuple[Tensor, Tensor, Tensor | None]:
+        """What the spatial attention weighs, (B, T, channels), its valid positions (B,), and their mask; None: all are."""
         values, counts = self.rows(self.front_end(waveforms, lengths) if frames is None else frames)
         values = self.standardise(values)
         if self.layout == "flat":
@@ -208,14 +238,7 @@ class CNNAttnNetwork(nn.Module):
         values = self.dropout(values)
         if self.channel is not None:
             values = self.channel(values, mask)
-        if self.spatial is not None:
-            values = self.spatial(values, mask)
-        if self.layout == "frames":
-            pooled = torch.cat([masked_mean(values, mask), masked_max(values, mask)], dim=-1)
-        else:
-            pooled = values.flatten(1)
-        logits: Tensor = self.classifier(self.norm3(self.dense(pooled).relu()))
-        return logits
+        return values, counts, mask
 
     def rows(self, frames: Sequence[Frames]) -> Frames:
         """What is standardised: (B, T, size) frames, or (B, flat_frames * size) vectors, zero-filled, feature after feature."""

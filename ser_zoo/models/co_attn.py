@@ -410,10 +410,14 @@ class CoAttention(nn.Module):
 
     def forward(self, summaries: Tensor, states: Tensor, mask: Tensor) -> Tensor:
         """(B, 2 * width) s and m, (B, T, D), (B, T) valid frames -> (B, width)."""
-        weights = self.weights(self.score(self.dropout(summaries)), states, mask)
+        weights = self.time_weights(summaries, states, mask)
         pooled = self.norm((weights[:, None] @ states)[:, 0])
         semantic: Tensor = self.semantic(self.dropout(pooled)).relu()
         return semantic
+
+    def time_weights(self, summaries: Tensor, states: Tensor, mask: Tensor) -> Tensor:
+        """The weights a (B, T); the arguments are those of ``forward``."""
+        return self.weights(self.score(self.dropout(summaries)), states, mask)
 
     def weights(self, scores: Tensor, states: Tensor, mask: Tensor) -> Tensor:
         """(B, D) queries, (B, T, D), (B, T) -> a (B, T), zero where a frame is not valid."""
@@ -507,6 +511,19 @@ class CoAttnNetwork(nn.Module):
         spectrogram, mfcc = self.front_end(waveforms, lengths) if frames is None else frames
         return self._fuse(spectrogram, mfcc, self.encode(waveforms, lengths) if encoded is None else encoded)
 
+    def time_weights(
+        self,
+        waveforms: Tensor,
+        lengths: Tensor,
+        encoded: EncoderOutput | None = None,
+        frames: Sequence[Frames] | None = None,
+    ) -> Frames | None:
+        """The weights a (B, T, 1) of the encoder's frames; the arguments are those of ``forward``."""
+        spectrogram, mfcc = self.front_end(waveforms, lengths) if frames is None else frames
+        encoded = self.encode(waveforms, lengths) if encoded is None else encoded
+        states, mask = self.mix(encoded.states), frame_mask(encoded.lengths, encoded.states.shape[2])
+        return Frames(self.attention.time_weights(self._summaries(spectrogram, mfcc), states, mask)[..., None], encoded.lengths)
+
     def encode(self, waveforms: Tensor, lengths: Tensor) -> EncoderOutput:
         """The encoder's output for (B, T) waveforms and (B,) samples."""
         encoded: EncoderOutput = self.encoder(waveforms, lengths)
@@ -518,10 +535,14 @@ class CoAttnNetwork(nn.Module):
 
     def _fuse(self, spectrogram: Frames, mfcc: Frames, encoded: EncoderOutput) -> Tensor:
         states = self.mix(encoded.states)
-        summaries = torch.cat([self.spectrogram(spectrogram), self.mfcc(mfcc)], dim=-1)
+        summaries = self._summaries(spectrogram, mfcc)
         semantic = self.attention(summaries, states, frame_mask(encoded.lengths, states.shape[1]))
         logits: Tensor = self.head(torch.cat([summaries, semantic], dim=-1))
         return logits
+
+    def _summaries(self, spectrogram: Frames, mfcc: Frames) -> Tensor:
+        """Of both features s and m, (B, 2 * width)."""
+        return torch.cat([self.spectrogram(spectrogram), self.mfcc(mfcc)], dim=-1)
 
 
 class ReleasedNetwork(CoAttnNetwork):
@@ -542,6 +563,15 @@ class ReleasedNetwork(CoAttnNetwork):
         placed = scores.new_zeros(*used.shape, scores.shape[-1])
         placed[used] = scores
         return placed.sum(1) / used.sum(1, keepdim=True)
+
+    def time_weights(
+        self,
+        waveforms: Tensor,
+        lengths: Tensor,
+        encoded: EncoderOutput | None = None,
+        frames: Sequence[Frames] | None = None,
+    ) -> None:
+        """None: its weights are those of segments, the last of which is filled up at the start, not of the clip's time."""
 
     def segment_logits(
         self,

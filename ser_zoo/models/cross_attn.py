@@ -169,11 +169,7 @@ class CrossAttnNetwork(nn.Module):
         frames: Sequence[Frames] | None = None,
     ) -> tuple[Tensor, Tensor]:
         """Main and auxiliary logits, (B, C) each."""
-        (extracted,) = self.front_end(waveforms, lengths) if frames is None else frames
-        acoustic, acoustic_mask = self._acoustic(extracted)
-        acoustic = self.clip_dropout(acoustic)
-        states, state_lengths = self.encoder(waveforms, lengths) if encoded is None else encoded
-        semantic, state_lengths = self._semantic(states, state_lengths)
+        (acoustic, acoustic_mask), (semantic, state_lengths) = self._branches(waveforms, lengths, encoded, frames)
         semantic_mask = frame_mask(state_lengths, semantic.shape[1]) if self.masked else None
         fused = self.clip_dropout(self.fusion(acoustic, semantic, semantic_mask))
         if self.norm is None:
@@ -182,6 +178,30 @@ class CrossAttnNetwork(nn.Module):
             main = self.classifier(self.norm(masked_mean(fused, acoustic_mask)))
         auxiliary = self._pool(self.classifier(acoustic).relu(), acoustic_mask)
         return main, auxiliary
+
+    def time_weights(
+        self,
+        waveforms: Tensor,
+        lengths: Tensor,
+        encoded: EncoderOutput | None = None,
+        frames: Sequence[Frames] | None = None,
+    ) -> Frames:
+        """What each head takes of each frame of S, (B, T1, heads): the mean over the frames of A, summing to 1 over a clip."""
+        (acoustic, acoustic_mask), (semantic, state_lengths) = self._branches(waveforms, lengths, encoded, frames)
+        valid = frame_mask(state_lengths, semantic.shape[1])
+        weights = self.fusion.attention.weights(acoustic, semantic, valid if self.masked else None)
+        taken = torch.stack([masked_mean(head, acoustic_mask) for head in weights.unbind(1)], dim=-1)
+        return Frames(taken * valid[..., None], state_lengths)
+
+    def _branches(
+        self, waveforms: Tensor, lengths: Tensor, encoded: EncoderOutput | None, frames: Sequence[Frames] | None
+    ) -> tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor]]:
+        """A (B, T2, width) and its mask, and S (B, T1, width) and its valid frames (B,)."""
+        (extracted,) = self.front_end(waveforms, lengths) if frames is None else frames
+        acoustic, acoustic_mask = self._acoustic(extracted)
+        acoustic = self.clip_dropout(acoustic)
+        states, state_lengths = self.encoder(waveforms, lengths) if encoded is None else encoded
+        return (acoustic, acoustic_mask), self._semantic(states, state_lengths)
 
     def _acoustic(self, extracted: Frames) -> tuple[Tensor, Tensor]:
         """A (B, T2, width) and its mask, all True where nothing is masked."""

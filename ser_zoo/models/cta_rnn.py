@@ -44,7 +44,7 @@ from torch.nn import functional as F
 
 from ser_zoo.encoders import EncoderOptions, EncoderOutput, SpeechEncoder
 from ser_zoo.errors import SERZooError
-from ser_zoo.features import frame_mask
+from ser_zoo.features import Frames, frame_mask
 from ser_zoo.models.base import Optim, SERModule
 from ser_zoo.models.layers import (
     ChannelAttention,
@@ -118,8 +118,12 @@ class TemporalAttention(nn.Module):
 
     def forward(self, values: Tensor, mask: Tensor) -> Tensor:
         """(B, T, size), (B, T) -> (B, size)."""
-        scores = self.score(values)[..., 0].masked_fill(~mask, float("-inf"))
-        return torch.einsum("bt,btd->bd", scores.softmax(1), values)
+        return torch.einsum("bt,btd->bd", self.weights(values, mask), values)
+
+    def weights(self, values: Tensor, mask: Tensor) -> Tensor:
+        """Of (B, T, size), (B, T) the weights a (B, T), zero where a frame is not valid."""
+        scores: Tensor = self.score(values)[..., 0].masked_fill(~mask, float("-inf"))
+        return scores.softmax(1)
 
 
 class CTARNNNetwork(nn.Module):
@@ -163,15 +167,26 @@ class CTARNNNetwork(nn.Module):
             lengths: (B,) samples.
             encoded: the encoder's output for these waveforms if it is known; None computes it.
         """
-        states, counts = self.encoder(waveforms, lengths) if encoded is None else encoded
-        frames, counts = self.fusion(states, counts)
-        mask = frame_mask(counts, frames.shape[1])
-        if self.channel is not None:
-            frames = self.channel(frames, mask)
-        hidden = self.clip_dropout(self.rnn(self.dropout(frames), counts))
+        hidden, counts = self._hidden(waveforms, lengths, encoded)
+        mask = frame_mask(counts, hidden.shape[1])
         pooled = masked_mean(hidden, mask) if self.temporal is None else self.temporal(hidden, mask)
         logits: Tensor = self.classifier(self.dropout(self.dense(self.norm(pooled)).relu()))
         return logits
+
+    def time_weights(self, waveforms: Tensor, lengths: Tensor, encoded: EncoderOutput | None = None) -> Frames | None:
+        """The weights a (B, T, 1), summing to 1 over a clip; None without temporal attention."""
+        if self.temporal is None:
+            return None
+        hidden, counts = self._hidden(waveforms, lengths, encoded)
+        return Frames(self.temporal.weights(hidden, frame_mask(counts, hidden.shape[1]))[..., None], counts)
+
+    def _hidden(self, waveforms: Tensor, lengths: Tensor, encoded: EncoderOutput | None) -> tuple[Tensor, Tensor]:
+        """H (B, T, 2 * hidden) and its valid frames (B,)."""
+        states, counts = self.encoder(waveforms, lengths) if encoded is None else encoded
+        frames, counts = self.fusion(states, counts)
+        if self.channel is not None:
+            frames = self.channel(frames, frame_mask(counts, frames.shape[1]))
+        return self.clip_dropout(self.rnn(self.dropout(frames), counts)), counts
 
 
 class CTARNN(SERModule):

@@ -98,6 +98,13 @@ class CrossAttention(nn.Module):
         output: Tensor = self.output(attended.transpose(1, 2).flatten(2))
         return output
 
+    def weights(self, queries: Tensor, memory: Tensor, mask: Tensor | None) -> Tensor:
+        """What each query takes of each frame of ``memory``, (B, heads, T, S); ``forward`` never holds it."""
+        query, key = self._split(self.query(queries)), self._split(self.key(memory))
+        scores: Tensor = query @ key.transpose(-1, -2) / query.shape[-1] ** 0.5
+        scores = scores if mask is None else scores.masked_fill(~mask[:, None, None, :], float("-inf"))
+        return scores.softmax(-1)
+
     def _split(self, values: Tensor) -> Tensor:
         return values.view(*values.shape[:2], self.heads, -1).transpose(1, 2)
 

@@ -1,0 +1,251 @@
+"""Sweep files, and what a search does with trials; trainings stand in the tests of the command line."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import yaml
+from torch import tensor
+
+from ser_zoo.data import SERDataModule
+from ser_zoo.errors import ProtocolError, RunError, SERZooError
+from ser_zoo.evaluation import Run, search
+from ser_zoo.evaluation.search import Planned, Sweep, Trial, read_sweep, run_search, validate_fold
+
+optuna = pytest.importorskip("optuna")
+RATE = {"distribution": "log_uniform_values", "min": 1.0e-4, "max": 1.0}
+SWEEP: dict[str, Any] = {
+    "method": "bayes",
+    "metric": {"name": "val/ua", "goal": "maximize"},
+    "command": ["ser-zoo", "fit", "--config", "c.yaml", "--wandb", "--validate_only", "${args}"],
+    "parameters": {"lr": RATE, "layers": {"values": [[1, 2], [3]]}, "kind": {"value": "adam"}},
+}
+Score = Callable[..., float]
+
+
+def sweep_of(folder: Path, **changes: Any) -> Sweep:
+    path = folder / "sweep.yaml"
+    path.write_text(yaml.safe_dump({key: value for key, value in {**SWEEP, **changes}.items() if value is not None}))
+    return read_sweep(path)
+
+
+class Searcher:
+    """Searches whose trainings are replaced by a function of values, fold and callbacks."""
+
+    def __init__(self, root: Path, folder: Path, patch: pytest.MonkeyPatch) -> None:
+        self.data, self.folder, self.patch = SERDataModule("emo_db", str(root), seed=0), folder, patch
+        self.sweep = sweep_of(folder)
+
+    def __call__(self, score: Score, trials: int, name: str = "s", **changes: Any) -> tuple[list[Trial], dict[str, Any]]:
+        def fake(run: Run, data: SERDataModule, *_: object, callbacks: Any) -> dict[str, float]:
+            return dict.fromkeys(search.GOALS, score(run.arguments, data.fold, callbacks))
+
+        self.patch.setattr(search, "validate_fold", fake)
+
+        def plan(values: Mapping[str, Any]) -> Planned:
+            return Planned(Run("probe", values), self.data, lambda fold: f"fold: {fold}")
+
+        given: dict[str, Any] = {"folds": [1], "seed": 1, "settings": {}, "report": lambda *_: None, **changes}
+        return run_search(self.sweep, plan, self.data, trials=trials, folder=self.folder / name, **given)
+
+
+@pytest.fixture
+def searcher(small_emo_db: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Searcher:
+    return Searcher(small_emo_db, tmp_path, monkeypatch)
+
+
+def by_rate(values: Mapping[str, Any], fold: int, callbacks: Any) -> float:
+    """Best at 0.01, worth 0 to 1."""
+    return 1 / (1 + abs(float(values["lr"]) - 0.01))
+
+
+def test_a_sweep_file_is_read_with_its_distributions_named(tmp_path: Path) -> None:
+    sweep = sweep_of(tmp_path, early_terminate={"type": "hyperband", "min_iter": 3})
+    assert sweep.space == {
+        "lr": RATE,
+        "layers": {"distribution": "categorical", "values": [[1, 2], [3]]},
+        "kind": {"distribution": "constant", "value": "adam"},
+    }
+    assert (sweep.base, sweep.warmup, sweep.metric) == (("--config", "c.yaml"), 3, "val/ua")
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({"parameters": {"lr": {"distribution": "beta", "min": 0, "max": 1}}}, "beta is not known here. Known: constant, cat"),
+        ({"parameters": {"lr": {"min": "1e-4", "max": 1.0}}}, "YAML takes 1e-4 for text"),
+        ({"parameters": {"lr": {**RATE, "min": 0.0}}}, "with logarithms above 0"),
+        ({"parameters": {"lr": {"min": 2.0, "max": 1.0}}}, "expected min <= max"),
+        ({"parameters": {"lr": {"min": 2.0}}}, "expected min and max"),
+        ({"parameters": {"lr": {"values": []}}}, "expected a list"),
+        ({"parameters": {"model": {"parameters": {"lr": RATE}}}}, "names with dots"),
+        ({"parameters": {}}, "no parameters"),
+        ({"metric": {"name": "test/ua", "goal": "maximize"}}, "one of: val/ua (maximize)"),
+        ({"metric": {"name": "val/loss", "goal": "maximize"}}, "val/loss (minimize)"),
+        ({"method": "grid"}, "Unknown method"),
+        ({"command": ["python", "train.py"]}, "ser-zoo, fit"),
+        ({"early_terminate": {"type": "hyperband", "max_iter": 3}}, "min_iter"),
+        ({"run_cap": 3}, "Unknown section"),
+    ],
+)
+def test_what_a_sweep_file_must_not_say_is_refused(changes: dict[str, Any], told: str, tmp_path: Path) -> None:
+    with pytest.raises(SERZooError, match=told.replace("(", r"\(").replace(")", r"\)")):
+        sweep_of(tmp_path, **changes)
+
+
+def test_draws_keep_to_the_space(searcher: Searcher) -> None:
+    searcher.sweep = sweep_of(
+        searcher.folder,
+        parameters={
+            "lr": RATE,
+            "whole": {"min": 2, "max": 4},
+            "real": {"min": 0.5, "max": 1.0},
+            "step": {"distribution": "q_uniform", "min": 0.0, "max": 1.0, "q": 0.25},
+            "layers": {"values": [[1, 2], [3]]},
+            "kind": {"value": "adam"},
+        },
+    )
+    drawn = [trial.values for trial in searcher(by_rate, 12)[0]]
+    assert all(1e-4 <= values["lr"] <= 1 and 0.5 <= values["real"] <= 1 for values in drawn)
+    assert {values["whole"] for values in drawn} == {2, 3, 4}
+    assert {values["step"] for values in drawn} <= {0, 0.25, 0.5, 0.75, 1}
+    assert {str(values["layers"]) for values in drawn} == {"[1, 2]", "[3]"}
+    assert {values["kind"] for values in drawn} == {"adam"}
+
+
+def test_the_best_of_a_search_is_found_written_and_accounted_for(searcher: Searcher) -> None:
+    trials, account = searcher(by_rate, 25)
+    best = max(trials, key=lambda trial: trial.value or 0)
+    assert account["value"] == best.value
+    assert account["values"] == best.values
+    assert abs(best.values["lr"] - 0.01) < 0.005  # 0.3 of the range's four decades
+    assert yaml.safe_load((searcher.folder / "s" / "best.yaml").read_text()) == {"fold": 1, "search": account}
+
+
+def test_a_loss_is_minimised(searcher: Searcher) -> None:
+    searcher.sweep = sweep_of(searcher.folder, metric={"name": "val/loss", "goal": "minimize"})
+    trials, account = searcher(by_rate, 6)
+    assert account["value"] == min(trial.value for trial in trials if trial.value is not None)
+
+
+def test_the_score_is_the_mean_over_the_folds(searcher: Searcher) -> None:
+    _, account = searcher(lambda values, fold, _: fold / 10, 1, folds=[2, 5])
+    assert account["value"] == pytest.approx(0.35)
+    assert account["folds"] == [2, 5]
+    data = searcher.data
+    assert account["validation_speakers"] == sorted(
+        {row.speaker for fold in (2, 5) for row in data.for_fold(fold).split.validation}
+    )
+
+
+@pytest.mark.parametrize("method", ["bayes", "random"])
+def test_an_interrupted_search_ends_like_an_uninterrupted_one(method: str, searcher: Searcher) -> None:
+    searcher.sweep = sweep_of(searcher.folder, method=method)
+    whole = [(trial.values, trial.value) for trial in searcher(by_rate, 14, "whole")[0]]
+    calls: list[object] = []
+
+    def killed(*given: Any) -> float:
+        calls.append(given)
+        if len(calls) == 3:
+            raise KeyboardInterrupt
+        if len(calls) == 7:  # as the trainer's answer to Ctrl-C arrives
+            raise RunError("interrupted") from SystemExit()
+        return by_rate(*given)
+
+    with pytest.raises(KeyboardInterrupt):
+        searcher(killed, 14, "parts")
+    with pytest.raises(RunError, match="Repeat the command"):
+        searcher(killed, 14, "parts")
+    parts, account = searcher(killed, 14, "parts")
+    assert [(trial.values, trial.value) for trial in parts] == whole
+    assert (account["trials"], account["failed"]) == (14, 0)
+
+
+def test_the_same_seed_draws_the_same_and_another_seed_something_else(searcher: Searcher) -> None:
+    first, second, other = (
+        [trial.values for trial in searcher(by_rate, 3, name, seed=seed)[0]] for name, seed in (("a", 1), ("b", 1), ("c", 2))
+    )
+    assert first == second
+    assert first != other
+
+
+def test_a_failing_trial_is_recorded_and_stops_nothing(searcher: Searcher) -> None:
+    def score(values: Mapping[str, Any], fold: int, callbacks: Any) -> float:
+        if values["layers"] == [3]:
+            raise ValueError("no such layer")
+        return by_rate(values, fold, callbacks)
+
+    trials, account = searcher(score, 8)
+    failed = [trial for trial in trials if trial.state == "failed"]
+    assert 0 < len(failed) == account["failed"] < 8
+    assert all(trial.error == "ValueError: no such layer" and trial.values["layers"] == [3] for trial in failed)
+    assert "Traceback" in (searcher.folder / "s" / f"trial-{failed[0].number}" / "error.txt").read_text()
+    assert account["values"]["layers"] == [1, 2]
+
+
+def test_values_that_are_no_numbers_fail(searcher: Searcher) -> None:
+    with pytest.raises(RunError, match=r"None of the 2 trials.*diverged"):
+        searcher(lambda *_: float("nan"), 2)
+
+
+def test_a_trial_that_lags_behind_is_pruned_after_the_warm_up(searcher: Searcher) -> None:
+    searcher.sweep = sweep_of(searcher.folder, early_terminate={"type": "hyperband", "min_iter": 2})
+    trainer: Any = SimpleNamespace(callback_metrics={})
+    told: list[list[float]] = []
+
+    def score(values: Mapping[str, Any], fold: int, callbacks: Any) -> float:
+        level = 0.1 if len(told) == 5 else 0.8
+        told.append([])
+        for epoch in range(4):
+            trainer.callback_metrics["val/ua"] = tensor(level + epoch / 100)
+            told[-1].append(level)
+            callbacks[0].on_train_epoch_end(trainer, None)
+        return level
+
+    trials, account = searcher(score, 7)
+    assert [trial.state for trial in trials] == [*["finished"] * 5, "pruned", "finished"]
+    assert [len(epochs) for epochs in told] == [4, 4, 4, 4, 4, 2, 4]
+    assert account["pruned"] == 1
+
+
+def test_without_early_termination_nothing_is_pruned(searcher: Searcher) -> None:
+    searcher(lambda values, fold, callbacks: float(not callbacks), 1)
+    assert search.JOURNAL in {path.name for path in (searcher.folder / "s").iterdir()}
+
+
+def test_two_searches_do_not_share_a_study(searcher: Searcher) -> None:
+    def second(*given: Any) -> float:
+        with pytest.raises(RunError, match="Another search is at work"):
+            searcher(by_rate, 1)
+        return by_rate(*given)
+
+    assert searcher(second, 1)[1]["finished"] == 1
+
+
+def test_a_study_is_gone_on_with_under_the_same_conditions_alone(searcher: Searcher) -> None:
+    searcher(by_rate, 1, settings={"trainer": {"max_epochs": 2}})
+    with pytest.raises(RunError, match=r"trainer.max_epochs was 2, is 3"):
+        searcher(by_rate, 2, settings={"trainer": {"max_epochs": 3}})
+    with pytest.raises(RunError, match="seed was 1, is 2"):
+        searcher(by_rate, 2, settings={"trainer": {"max_epochs": 2}}, seed=2)
+
+
+def test_a_missing_optuna_is_named_with_its_extra(searcher: Searcher, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "optuna", None)
+    with pytest.raises(RunError, match=r"pip install 'ser-zoo\[search\]'"):
+        searcher(by_rate, 1)
+
+
+def test_no_search_where_validation_is_test(searcher: Searcher, small_emo_db: Path, tmp_path: Path) -> None:
+    data = SERDataModule("emo_db", str(small_emo_db), protocol="as_co_attn")
+    assert data.protocol.validates_on_test
+    with pytest.raises(ProtocolError, match="validates on its test speakers"):
+        validate_fold(Run("cnn_attn"), data, tmp_path)
+    searcher.data = data
+    with pytest.raises(ProtocolError, match="validates on its test speakers"):
+        searcher(by_rate, 1)

@@ -1,0 +1,364 @@
+"""What a fold leaves for Weights & Biases, read back from the files that ``wandb sync`` would send; no network is used."""
+
+from __future__ import annotations
+
+import csv
+import json
+import struct
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import soundfile
+import yaml
+
+from ser_zoo.cli import main
+from ser_zoo.data import SERDataModule
+from ser_zoo.evaluation import Tracking, read_predictions, read_result, tracking
+from ser_zoo.evaluation.tracking import FoldTracker, choose_mode, describe, world_of
+from ser_zoo.models.cnn_attn import CNNAttn
+from tests.cli.commands import QUICK, fit_command
+from tests.models.small import small_model
+from tests.tiny import tiny_encoder
+
+wandb = pytest.importorskip("wandb")
+pytest.importorskip("matplotlib")
+from wandb.proto import wandb_internal_pb2  # noqa: E402
+
+HEADER, BLOCK = 7, 32768  # bytes
+FULL, LAST = 1, 4  # kinds of a part that ends a record
+KEPT = ("WANDB_MODE", "WANDB_API_KEY", "WANDB_IDENTITY_TOKEN_FILE", "WANDB_PROJECT", "WANDB_DATA_DIR", "NETRC")
+CURVES = "train/loss", "val/loss", "val/ua", "test/ua"
+
+
+@pytest.fixture(autouse=True, scope="module")
+def nobody_is_logged_in(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    home = tmp_path_factory.mktemp("home")
+    with pytest.MonkeyPatch.context() as patch:
+        for name in KEPT:
+            patch.delenv(name, raising=False)
+        patch.setenv("HOME", str(home))
+        patch.setenv("WANDB_CONFIG_DIR", str(home / "config"))
+        patch.setenv("WANDB_CACHE_DIR", str(home / "cache"))
+        wandb.setup()  # it reads the environment once: before a test pretends to be logged in
+        yield
+
+
+class Offline:
+    """An offline run as it is on disk: the records of its ``.wandb`` file, which has the format of LevelDB's log."""
+
+    def __init__(self, folder: Path) -> None:
+        (self.path,) = (folder / "wandb").glob("offline-run-*/*.wandb")
+        self.files = self.path.parent / "files"
+        self.records: dict[str, list[Any]] = {}
+        for record in self._read(self.path.read_bytes()):
+            kind = record.WhichOneof("record_type")
+            self.records.setdefault(kind, []).append(getattr(record, kind))
+        (self.run,) = self.records["run"]
+        (self.exit,) = self.records["exit"]
+
+    @staticmethod
+    def _read(data: bytes) -> Iterator[Any]:
+        assert data.startswith(b":W&B")
+        place, content = HEADER, b""
+        while place + HEADER <= len(data):
+            if (left := BLOCK - place % BLOCK) < HEADER:
+                place += left
+                continue
+            _, length, kind = struct.unpack("<IHB", data[place : place + HEADER])
+            content += data[place + HEADER : place + HEADER + length]
+            place += HEADER + length
+            if kind in (FULL, LAST):
+                record = wandb_internal_pb2.Record()
+                record.ParseFromString(content)
+                content = b""
+                yield record
+
+    @staticmethod
+    def _items(updates: Any) -> dict[str, Any]:
+        return {item.key or "/".join(item.nested_key): json.loads(item.value_json) for item in updates}
+
+    @property
+    def config(self) -> dict[str, Any]:
+        updates = [self.run.config, *self.records.get("config", [])]
+        return {key: value for part in updates for key, value in self._items(part.update).items() if key[0] != "_"}
+
+    @property
+    def summary(self) -> dict[str, Any]:
+        return {key: value for part in self.records["summary"] for key, value in self._items(part.update).items()}
+
+    @property
+    def history(self) -> list[dict[str, Any]]:
+        return [self._items(part.item) for part in self.records["history"]]
+
+    def artifacts(self, kind: str) -> dict[str, Path]:
+        """Every file of the artifacts of a kind, by its path there."""
+        return {
+            file.path: Path(file.local_path)
+            for artifact in self.records["artifact"]
+            if artifact.type == kind
+            for file in artifact.manifest.contents
+        }
+
+    def table(self, key: str) -> dict[str, Any]:
+        """A table with its media."""
+        content: dict[str, Any] = json.loads(self.artifacts("run_table")[f"{key}.table.json"].read_text())
+        return content
+
+
+@pytest.fixture(scope="module")
+def folder(small_emo_db: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run of two folds by a network with attention."""
+    folder = tmp_path_factory.mktemp("run")
+    encoder = tiny_encoder(folder / "encoder", "whisper")
+    small = ["--model.width=8", "--model.hidden=8", "--model.dense=8", "--model.layers=[1,3]", f"--model.encoder={encoder}"]
+    data = ["--data=emo_db", f"--data.root={small_emo_db}", f"--run_dir={folder / 'r'}", "--folds=1,2"]
+    command = ["fit", "--model=cta_rnn", *small, *data, *QUICK, "--trainer.max_epochs=2", "--seed_everything=7"]
+    assert main([*command, "--wandb", "--wandb_errors=2"]) == 0
+    return folder / "r"
+
+
+@pytest.fixture(scope="module")
+def offline(folder: Path) -> Offline:
+    return Offline(folder / "fold-1")
+
+
+def test_every_fold_is_a_finished_run_of_one_group(folder: Path) -> None:
+    first, second = (Offline(folder / f"fold-{fold}") for fold in (1, 2))
+    assert first.run.run_id != second.run.run_id
+    assert first.run.run_group == second.run.run_group == "cta_rnn-emo_db-loso10"
+    assert [run.run.job_type for run in (first, second)] == ["fold 1", "fold 2"]
+    assert second.run.display_name == "cta_rnn-emo_db-loso10-fold2-seed7"
+    assert (first.run.project, list(first.run.tags)) == ("ser-zoo", ["honest", "emo_db"])
+    assert [run.exit.exit_code for run in (first, second)] == [0, 0]
+    assert wandb.run is None
+
+
+def test_configuration_and_summary_are_those_of_the_row(folder: Path, offline: Offline) -> None:
+    row = read_result(folder / "fold-1" / "result.json")
+    assert offline.config == {key: value for key, value in row.items() if key not in tracking.RESULTS}
+    assert str(folder.parent) not in json.dumps(offline.config)
+    summary = offline.summary
+    assert {key: summary[key] for key in ("wa", "ua", "macro_f1")} == {
+        key: row["metrics"][key] for key in ("wa", "ua", "macro_f1")
+    }
+    assert summary["recall"] == row["metrics"]["recalls"]
+    assert [summary[key] for key in ("selection", "durations")] == [row[key] for key in ("selection", "durations")]
+
+
+def test_learning_curves_are_those_that_are_kept_as_csv(folder: Path, offline: Offline) -> None:
+    with (folder / "fold-1" / "curves" / "version_0" / "metrics.csv").open() as file:
+        kept = [(int(line["step"]), name, float(line[name])) for line in csv.DictReader(file) for name in CURVES if line[name]]
+    sent = [(step["trainer/global_step"], name, step[name]) for step in offline.history for name in CURVES if name in step]
+    assert len(kept) == 7  # two epochs of three, and one test
+    assert sorted(sent) == [(step, name, pytest.approx(value)) for step, name, value in sorted(kept)]
+
+
+def test_confusion_and_recall_are_charts_of_the_row(folder: Path, offline: Offline) -> None:
+    row = read_result(folder / "fold-1" / "result.json")
+    labels, counts = row["labels"], row["metrics"]["confusion"]
+    confusion = {(true, predicted): count for true, predicted, count in offline.table("test/confusion_table")["data"]}
+    assert confusion == {(a, b): counts[i][j] for i, a in enumerate(labels) for j, b in enumerate(labels)}
+    assert dict(offline.table("test/recall_table")["data"]) == row["metrics"]["recalls"]
+
+
+def test_predictions_begin_with_the_most_confident_errors_which_can_be_heard(
+    folder: Path, offline: Offline, small_emo_db: Path
+) -> None:
+    row = read_result(folder / "fold-1" / "result.json")
+    stored = read_predictions(folder / "fold-1" / "predictions.csv", row["labels"])
+    table, media = offline.table("test/predictions"), offline.artifacts("run_table")
+    lines = [dict(zip(table["columns"], line, strict=True)) for line in table["data"]]
+    assert sorted(line["id"] for line in lines) == sorted(stored.ids)
+    for line in lines:
+        place = stored.ids.index(line["id"])
+        assert (line["speaker"], line["gender"]) == (stored.speakers[place], stored.genders[place])
+        shares = [line[f"p({label})"] for label in row["labels"]]
+        assert shares == pytest.approx(stored.probabilities[place].tolist(), abs=1e-7)
+        assert line["confidence"] == max(shares)
+        assert line["label"] == row["labels"][stored.labels[place]]
+    wrong = [line["confidence"] for line in lines if line["label"] != line["predicted"]]
+    assert len(wrong) > 2
+    assert wrong == sorted(wrong, reverse=True)
+    assert [line["label"] != line["predicted"] for line in lines] == [True] * len(wrong) + [False] * (len(lines) - len(wrong))
+    assert [line["recording"] is not None for line in lines] == [True] * 2 + [False] * (len(lines) - 2)
+    waveforms = SERDataModule("emo_db", str(small_emo_db)).waveforms
+    for line in lines[:2]:
+        samples, rate = soundfile.read(media[line["recording"]["path"]])
+        np.testing.assert_allclose(samples, waveforms[line["id"]], atol=2**-15)
+        assert rate == 16_000
+        assert line["recording"]["caption"].startswith(f"{line['id']}: {line['label']} taken for {line['predicted']}")
+        assert media[line["attention"]["path"]].read_bytes().startswith(b"\x89PNG")
+
+
+def test_row_predictions_and_certificate_are_artifacts(folder: Path, offline: Offline) -> None:
+    results = offline.artifacts("result")
+    assert {name: path.read_text() for name, path in results.items()} == {
+        name: (folder / "fold-1" / name).read_text() for name in ("result.json", "predictions.csv")
+    }
+    certificate = json.loads(offline.artifacts("certificate")["certificate.json"].read_text())
+    assert certificate["hash"] == offline.config["protocol"]["certificate"]
+    assert certificate["sides"]["test"]["utterances"] == offline.config["data"]["test"]
+
+
+def test_what_waits_to_be_sent_stays_in_the_folder_of_the_fold(folder: Path, offline: Offline) -> None:
+    waiting = [path for kind in ("run_table", "result", "certificate") for path in offline.artifacts(kind).values()]
+    assert waiting
+    assert all(path.is_relative_to(folder / "fold-1") for path in waiting)
+
+
+def test_wandb_logger_by_its_name_is_the_same_and_takes_its_arguments(small_emo_db: Path, tmp_path: Path) -> None:
+    logger = ["--trainer.logger=WandbLogger", "--trainer.logger.project=mine", "--trainer.logger.dict_kwargs.tags=[tried]"]
+    assert main(fit_command(small_emo_db, tmp_path / "r", *logger, "--wandb_errors=0", epochs=1)) == 0
+    run = Offline(tmp_path / "r" / "fold-1")
+    assert (run.run.project, run.run.run_group) == ("mine", "cnn_attn-emo_db-loso10")
+    assert list(run.run.tags) == ["honest", "emo_db", "tried"]
+    assert {Path(name).suffix for name in run.artifacts("run_table")} == {".json"}
+    assert "recording" not in run.table("test/predictions")["columns"]
+    assert (tmp_path / "r" / "fold-1" / "curves" / "version_0" / "metrics.csv").is_file()
+    assert (
+        yaml.safe_load((tmp_path / "r" / "fold-1" / "config.yaml").read_text())["trainer"]["logger"]["init_args"]["project"]
+        == "mine"
+    )
+
+
+def test_a_training_that_fails_ends_its_run_as_failed(
+    small_emo_db: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(*_: Any) -> None:
+        raise ArithmeticError
+
+    monkeypatch.setattr(CNNAttn, "training_step", fails)
+    with pytest.raises(ArithmeticError):
+        main(fit_command(small_emo_db, tmp_path / "r", "--wandb", epochs=1))
+    run = Offline(tmp_path / "r" / "fold-1")
+    assert run.exit.exit_code == 1
+    assert (run.config["model"], run.config["config"]["model"]["channels"]) == ("cnn_attn", 16)
+
+
+def test_disabled_by_the_environment_trains_as_usual(
+    small_emo_db: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WANDB_MODE", "disabled")
+    assert main(fit_command(small_emo_db, tmp_path / "r", "--wandb", epochs=1)) == 0
+    assert not list(tmp_path.rglob("*.wandb"))
+    assert (tmp_path / "r" / "fold-1" / "result.json").is_file()
+
+
+def test_csv_and_tensorboard_loggers_get_a_version_per_fold(small_emo_db: Path, tmp_path: Path) -> None:
+    accumulator = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
+    loggers = [
+        part
+        for name in ("CSV", "TensorBoard")
+        for part in (f"--trainer.logger+={name}Logger", f"--trainer.logger.save_dir={tmp_path / name}")
+    ]
+    assert main(fit_command(small_emo_db, tmp_path / "r", *loggers, "--folds=2,3", epochs=1)) == 0
+    for version, fold in enumerate((2, 3)):
+        with (tmp_path / "CSV" / "lightning_logs" / f"version_{version}" / "metrics.csv").open() as file:
+            (tested,) = [float(line["test/ua"]) for line in csv.DictReader(file) if line["test/ua"]]
+        events = accumulator.EventAccumulator(str(tmp_path / "TensorBoard" / "lightning_logs" / f"version_{version}")).Reload()
+        row = read_result(tmp_path / "r" / f"fold-{fold}" / "result.json")
+        assert tested == pytest.approx(row["metrics"]["ua"])
+        assert [event.value for event in events.Scalars("test/ua")] == [pytest.approx(tested)]
+    assert not (tmp_path / "r" / "fold-2" / "curves").exists()  # other loggers take the place of the usual one
+
+
+@pytest.mark.parametrize(
+    ("variables", "machine", "expected"),
+    [
+        ({}, None, "offline"),
+        ({"WANDB_API_KEY": "k" * 40}, None, "online"),
+        ({}, "api.wandb.ai", "online"),
+        ({}, "elsewhere.example", "offline"),
+        ({"WANDB_MODE": "offline", "WANDB_API_KEY": "k" * 40}, None, "offline"),
+        ({"WANDB_MODE": "disabled"}, "api.wandb.ai", "disabled"),
+    ],
+)
+def test_a_run_is_offline_unless_there_is_a_key(
+    variables: dict[str, str], machine: str | None, expected: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    if machine:
+        (tmp_path / ".netrc").write_text(f"machine {machine} login user password {'k' * 40}\n")
+        (tmp_path / ".netrc").chmod(0o600)
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    assert choose_mode() == expected
+
+
+def test_online_without_a_key_is_refused_and_not_asked_for(
+    small_emo_db: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("WANDB_MODE", "online")
+    assert main(fit_command(small_emo_db, tmp_path / "r", "--wandb", epochs=1)) == 1
+    assert "nobody is logged in" in capsys.readouterr().err
+
+
+def test_a_mode_that_wandb_does_not_know_is_explained(
+    small_emo_db: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("WANDB_MODE", "ofline")
+    assert main(fit_command(small_emo_db, tmp_path / "r", "--wandb", epochs=1)) == 1
+    assert "W&B did not begin a run: " in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", ["wandb", "matplotlib"])
+def test_a_missing_package_is_named(
+    name: str, small_emo_db: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(tracking, "find_spec", lambda wanted: None if wanted == name else wanted)
+    assert main(fit_command(small_emo_db, tmp_path / "r", "--wandb", epochs=1)) == 1
+    error = capsys.readouterr().err
+    assert f"--wandb needs {name}, not installed here. Install what it needs: pip install 'ser-zoo[wandb]'." in error
+
+
+def test_a_refusal_of_wandb_is_explained_before_anything_is_trained(
+    small_emo_db: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def refuse(**_: Any) -> None:
+        raise wandb.errors.CommError("no route to host")
+
+    monkeypatch.setattr(wandb, "init", refuse)
+    assert main(fit_command(small_emo_db, tmp_path / "r", "--wandb", epochs=1)) == 1
+    assert "no route to host. Nothing was trained. Set WANDB_MODE=offline" in capsys.readouterr().err
+    assert not list(tmp_path.rglob("*.ckpt"))
+
+
+def test_only_the_first_process_has_a_run(small_emo_db: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tracking.rank_zero_only, "rank", 1)
+    data = SERDataModule("emo_db", str(small_emo_db), sample_rate=22_050)
+    tracker = FoldTracker(Tracking(), small_model("cnn_attn", tmp_path), data, 7, {}, tmp_path / "fold-1")
+    assert tracker.run is None
+    assert not (tmp_path / "fold-1").exists()
+    tracker.logger.log_metrics({"val/ua": 0.5})
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["--wandb", "--wandb_errors=-1"], "--wandb_errors -1 makes no sense"),
+        (["--trainer.logger=WandbLogger", "--trainer.logger.id=abc"], "names one W&B run"),
+        (["--trainer.logger+=WandbLogger", "--trainer.logger+=WandbLogger"], "names WandbLogger twice"),
+    ],
+)
+def test_what_makes_no_sense_is_refused(
+    arguments: list[str], told: str, small_emo_db: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(fit_command(small_emo_db, tmp_path / "r", *arguments)) == 1
+    assert told in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("synthetic", "world", "tag", "mark"),
+    [
+        (False, "honest", "honest", "p, fold 1"),
+        (False, "as_published", "as_published", "p (AS PUBLISHED), fold 1"),
+        (True, "honest", "synthetic", "p (SYNTHETIC), fold 1"),
+    ],
+)
+def test_the_world_of_a_row_is_marked(synthetic: bool, world: str, tag: str, mark: str) -> None:
+    row = {"model": "m", "corpus": "c", "fold": 1, "synthetic": synthetic, "protocol": {"name": "p", "world": world}}
+    assert world_of(row) == tag
+    assert describe(row) == f"m on c, {mark}"
