@@ -39,7 +39,6 @@ from typing import Any
 import lightning as L
 import torch
 from common import RATE, SPEED, circumstances, fastest, machine
-from grid import RECIPES
 from lightning.pytorch.callbacks import Callback
 from reference import CoAttnReference, CrossAttnReference
 from torch import Tensor, nn
@@ -54,6 +53,7 @@ from ser_zoo.models.co_attn import ReleasedNetwork
 from ser_zoo.models.cross_attn import CrossAttnNetwork
 
 RESULT = SPEED / "training.json"
+RECIPES = Path(__file__).resolve().parents[1] / "recipes"
 PARTS = ("step", "epoch", "memory")
 LABELS = ("angry", "happy", "neutral", "sad")
 CLIPS = 4

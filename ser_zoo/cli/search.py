@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -44,10 +45,9 @@ def run(argv: Sequence[str]) -> int:
         if option in given or value_of(given, option) is not None:
             raise SERZooError(f"{option} is of ser-zoo fit, not of a search. Leave it out; --study names a folder.")
     sweep = read_sweep(options.sweep)
-    # One process makes all trials; with several devices Lightning would start the whole search once more for each.
-    base = ["--trainer.devices=1", *expand_names(sweep.base), *given]
+    base = [*expand_names(sweep.base), *given]
     _, settings = parse([*base, *as_arguments(first_values(sweep))])  # a wrong name ends it here, and not as a failed trial
-    if str(settings.trainer.devices) != "1" or settings.trainer.num_nodes != 1:
+    if str(settings.trainer.devices) not in ("auto", "1") or settings.trainer.num_nodes != 1:
         raise SERZooError("A search trains on one device. Leave --trainer.devices and --trainer.num_nodes out.")
     parser, settings = parse(base)
     data = data_of(settings)
@@ -58,16 +58,14 @@ def run(argv: Sequence[str]) -> int:
     same = {key: value for key, value in yaml.safe_load(dump(parser, settings, data.fold)).items() if key not in PASSING}
 
     print(f"{_title(settings.model.name, data, folds)}: {options.trials} trials in {folder}")
-    best: list[Trial] = []
 
-    def report(trial: Trial, count: int) -> None:
-        best[:] = ranked([*best, trial], sweep.metric)[:1]
+    def report(trial: Trial, ended: Sequence[Trial]) -> None:
+        best = ranked(ended, sweep.metric)
         result = f"{sweep.metric} {trial.value:.4f}" if trial.value is not None else trial.state
         top = f", best {best[0].value:.4f} (trial {best[0].number})" if best else ""
         why = "" if trial.error is None else f": {trial.error.splitlines()[0]}"
-        print(
-            f"{count}/{options.trials} trial {trial.number}: {result}{top}; {_words(trial.values)}; {trial.seconds:.0f} s{why}"
-        )
+        count = f"{len(ended)}/{options.trials}"
+        print(f"{count} trial {trial.number}: {result}{top}; {_words(trial.values)}; {trial.seconds:.0f} s{why}", flush=True)
 
     trials, account = run_search(sweep, _planner(base, data), data, folds, options.trials, options.seed, folder, same, report)
     rows = [
@@ -95,7 +93,10 @@ def _planner(base: Sequence[str], data: SERDataModule) -> Callable[[Mapping[str,
         wanted = data_of(settings)
         if dict(wanted.hparams) != dict(kept.hparams):
             kept = wanted
-        return Planned(plan_of(parser, settings), kept, lambda fold: dump(parser, settings, fold))
+        run = plan_of(parser, settings)
+        # One process makes all trials; with several devices Lightning would start the whole search once more for each.
+        run = replace(run, trainer={**run.trainer, "devices": 1})
+        return Planned(run, kept, lambda fold: dump(parser, settings, fold))
 
     return plan
 

@@ -318,13 +318,20 @@ def versions() -> dict[str, str]:
 
 @cache
 def commit() -> str | None:
-    """Commit of the checkout that this package runs from, marked ``-dirty`` when changed; None when it is installed."""
-    here = Path(__file__)
-    # An installed copy may lie inside some other repository, whose commit would say nothing.
-    tracked = ["git", "ls-files", "--error-unmatch", here.name]
-    describe = ["git", "describe", "--always", "--dirty", "--abbrev=12", "--exclude=*"]
+    """Commit of the checkout that this package runs from; None when it is installed.
+
+    It is marked ``-dirty`` when a file of the package differs from the commit. Others may: a leaderboard that is kept beside it
+    changes with every row.
+    """
+    package = Path(__file__).parents[1]
+
+    def git(*arguments: str) -> str:
+        return subprocess.run(["git", *arguments], cwd=package, check=True, capture_output=True, text=True).stdout.strip()
+
     try:
-        subprocess.run(tracked, cwd=here.parent, check=True, capture_output=True)
-        return subprocess.run(describe, cwd=here.parent, check=True, capture_output=True, text=True).stdout.strip()
+        # An installed copy may lie inside some other repository, whose commit would say nothing.
+        git("ls-files", "--error-unmatch", Path(__file__).relative_to(package).as_posix())
+        changed = git("status", "--porcelain", "--untracked-files=no", "--", ".")
+        return git("rev-parse", "--short=12", "HEAD") + ("-dirty" if changed else "")
     except (OSError, subprocess.CalledProcessError):
         return None

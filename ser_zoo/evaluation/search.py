@@ -199,7 +199,7 @@ def run_search(
     seed: int,
     folder: Path,
     settings: Mapping[str, Any],
-    report: Callable[[Trial, int], None],
+    report: Callable[[Trial, Sequence[Trial]], None],
 ) -> tuple[list[Trial], dict[str, Any]]:
     """Try settings until there are ``trials`` trials, and write the best as ``best.yaml``.
 
@@ -215,7 +215,7 @@ def run_search(
         seed: of the draws; the trainings have the seed of their ``Run``.
         folder: of the study.
         settings: what does not vary; a study is gone on with only under the same.
-        report: told each trial as it ends, and how many there are now.
+        report: told each trial as it ends, and all that there are now.
 
     Returns:
         All trials, in the order in which they ended, and the account of the search, the ``search`` of a recipe and of rows.
@@ -265,7 +265,7 @@ def run_search(
             study.sampler = optuna.samplers.TPESampler(seed=drawn) if bayes else optuna.samplers.RandomSampler(seed=drawn)
             _try(study, sweep, plan, folds, folder)
             ended = _done(study, sweep)
-            report(max(ended, key=lambda trial: trial.number), len(ended))
+            report(max(ended, key=lambda trial: trial.number), ended)
         finished = [trial for trial in done if trial.value is not None]
         if not finished:
             errors = next((f" The last error: {trial.error}" for trial in reversed(done) if trial.error), "")

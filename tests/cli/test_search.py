@@ -69,6 +69,7 @@ def test_the_best_settings_are_a_configuration_whose_rows_tell_of_the_search(
     account = best["search"]
     assert account["values"] == {"model.optim.lr": best["model"]["optim"]["lr"], "model.dense": best["model"]["dense"]}
     assert (account["folds"], account["seed"], account["trials"], account["finished"]) == ([2], 1, 2, 2)
+    assert best["trainer"]["devices"] == "auto"  # a trial has one, which decides nothing about a later training
     assert not list(study.rglob("*.ckpt"))
 
     # Fold 2 was searched: its validation speakers are among the test speakers of another fold, and not among its own.

@@ -3,6 +3,8 @@ from __future__ import annotations
 import copy
 import csv
 import json
+import re
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -11,7 +13,7 @@ import torch
 from ser_zoo.corpora import Utterance
 from ser_zoo.errors import RunError
 from ser_zoo.evaluation import pool, read_predictions, read_result, summarise
-from ser_zoo.evaluation.result import score, validate, write_result
+from ser_zoo.evaluation.result import commit, score, validate, write_result
 from ser_zoo.models.base import Predictions
 
 
@@ -183,3 +185,24 @@ def test_pooling_takes_the_share_over_all_test_rows(row: dict) -> None:
 
 def test_pooling_takes_older_rows_without_the_share(row: dict) -> None:
     assert pool([row, copy.deepcopy(row)])["protocol"] == row["protocol"]
+
+
+def test_a_commit_is_marked_for_changes_of_the_package_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def git(*arguments: str) -> None:
+        names = ["-c", "user.name=a", "-c", "user.email=a@b", "-c", "commit.gpgsign=false"]
+        subprocess.run(["git", *names, *arguments], cwd=tmp_path, check=True, capture_output=True)
+
+    module, row = tmp_path / "package" / "evaluation" / "result.py", tmp_path / "rows" / "result.json"
+    for path in (module, row):
+        path.parent.mkdir(parents=True)
+        path.write_text("1")
+    monkeypatch.setattr("ser_zoo.evaluation.result.__file__", str(module))
+    assert commit.__wrapped__() is None
+    git("init", "-q")
+    git("add", ".")
+    git("commit", "-q", "-m", "x")
+    row.write_text("2")
+    clean = commit.__wrapped__()
+    assert re.fullmatch("[0-9a-f]{12}", clean)
+    module.write_text("2")
+    assert commit.__wrapped__() == f"{clean}-dirty"

@@ -112,14 +112,16 @@ def test_draws_keep_to_the_space(searcher: Searcher) -> None:
     )
     drawn = [trial.values for trial in searcher(by_rate, 12)[0]]
     assert all(1e-4 <= values["lr"] <= 1 and 0.5 <= values["real"] <= 1 for values in drawn)
-    assert {values["whole"] for values in drawn} == {2, 3, 4}
+    assert {str(values["whole"]) for values in drawn} <= {"2", "3", "4"}  # whole numbers; which ones, TPE decides
     assert {values["step"] for values in drawn} <= {0, 0.25, 0.5, 0.75, 1}
-    assert {str(values["layers"]) for values in drawn} == {"[1, 2]", "[3]"}
+    assert {str(values["layers"]) for values in drawn} <= {"[1, 2]", "[3]"}
     assert {values["kind"] for values in drawn} == {"adam"}
 
 
 def test_the_best_of_a_search_is_found_written_and_accounted_for(searcher: Searcher) -> None:
-    trials, account = searcher(by_rate, 25)
+    told: list[tuple[Trial, int]] = []
+    trials, account = searcher(by_rate, 25, report=lambda trial, ended: told.append((trial, len(ended))))
+    assert told == [(trial, count) for count, trial in enumerate(trials, 1)]
     best = max(trials, key=lambda trial: trial.value or 0)
     assert account["value"] == best.value
     assert account["values"] == best.values
