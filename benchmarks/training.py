@@ -11,8 +11,9 @@ step     a training step of ``co_attn`` and ``cross_attn`` on 4 clips of 3 s of 
          them beforehand. Before the timing, the loss is followed over ``--steps`` steps without dropout, in every way
          from the same weights and on the same batches; but ``co_attn`` by default is another network than the
          released one, so its losses are compared between precisions only.
-epoch    the second epoch of the recipe of RAVDESS (fold 1), validation and checkpoints included, and the share of its training
-         that is spent on data: waiting for batches, and reading what is kept of encoder and front end. If the encoder's
+epoch    the second epoch of the recipe of RAVDESS (fold 1) without its copies at other speeds, validation and checkpoints
+         included, and the share of its training that is spent on data: waiting for batches, and reading what is kept of
+         encoder and front end. If the encoder's
          features are not kept yet in ``$SER_ZOO_CACHE``, they are before the first epoch.
 memory   the largest resident size of ``ser-zoo fit`` with the recipe of RAVDESS on fold 1, from nothing kept on; files that are
          mapped into memory count.
@@ -281,7 +282,7 @@ def epoch(model: str, encoder: str) -> dict[str, Any]:
     clock = Clock()
     trainer = {**options.trainer.as_dict(), "max_epochs": 2, "callbacks": [clock], "enable_progress_bar": False}
     plan = Run(model, model_arguments(options), trainer, options.seed_everything, options.monitor, options.patience)
-    data = SERDataModule(**options.data.as_dict(), seed=options.seed_everything)
+    data = SERDataModule(**{**options.data.as_dict(), "speeds": []}, seed=options.seed_everything)
     with tempfile.TemporaryDirectory() as folder:
         run_fold(plan, data, Path(folder))
     first, second = clock.epochs

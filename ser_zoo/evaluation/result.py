@@ -50,6 +50,17 @@ class Predicted(NamedTuple):
     labels: npt.NDArray[np.int64]
     probabilities: npt.NDArray[np.float64]
 
+    @classmethod
+    def joined(cls, parts: Sequence[Predicted]) -> Predicted:
+        """Those of several tests, one after the other."""
+        return cls(
+            [id for part in parts for id in part.ids],
+            [speaker for part in parts for speaker in part.speakers],
+            [gender for part in parts for gender in part.genders],
+            np.concatenate([part.labels for part in parts]),
+            np.concatenate([part.probabilities for part in parts]),
+        )
+
 
 class Scored(NamedTuple):
     """Predictions of a whole side.

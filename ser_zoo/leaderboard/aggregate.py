@@ -149,14 +149,7 @@ class Line:
     @cached_property
     def predicted(self) -> Predicted:
         """Predictions of all folds and seeds."""
-        parts = [entry.predicted for entry in self.entries]
-        return Predicted(
-            [id for part in parts for id in part.ids],
-            [speaker for part in parts for speaker in part.speakers],
-            [gender for part in parts for gender in part.genders],
-            np.concatenate([part.labels for part in parts]),
-            np.concatenate([part.probabilities for part in parts]),
-        )
+        return Predicted.joined([entry.predicted for entry in self.entries])
 
     @cached_property
     def confusion(self) -> Counts:

@@ -109,14 +109,7 @@ class Entry:
         Raises:
             RunError: a file is missing or damaged, or says other than its row.
         """
-        parts = [_predictions(path, row) for path, row in zip(self.paths, self.rows, strict=True)]
-        return Predicted(
-            [id for part in parts for id in part.ids],
-            [speaker for part in parts for speaker in part.speakers],
-            [gender for part in parts for gender in part.genders],
-            np.concatenate([part.labels for part in parts]),
-            np.concatenate([part.probabilities for part in parts]),
-        )
+        return Predicted.joined([_predictions(path, row) for path, row in zip(self.paths, self.rows, strict=True)])
 
     @property
     def fold_of(self) -> npt.NDArray[np.int64]:
