@@ -18,7 +18,7 @@ import zlib
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -34,6 +34,10 @@ from ser_zoo.errors import EncoderError, SERZooWarning
 # Bounds of a batch: clips shorter than BATCH_SECONDS are computed together as long as all of them with their padding are no
 # longer, and the padding is no more than this share of it. Batches beyond some 1000 frames gain nothing on a processor.
 BATCH_SECONDS, PADDING = 30.0, 0.05
+
+# What is read of mapped files stays in a process's memory until they are mapped anew, which is done after so many bytes. That
+# costs some milliseconds and the page faults of what is read again, under a hundredth of an epoch of RAVDESS.
+MAPPED_BYTES = 2**30
 
 # A shard is written as soon as one of these is reached; a killed extraction loses no more than that.
 SHARD_UTTERANCES, SHARD_BYTES, SHARD_SECONDS = 256, 256 * 2**20, 60.0
@@ -81,7 +85,8 @@ class FeatureStore:
         self._contents: dict[str, str] = {}  # utterance id -> hash of its audio
         self._sources: dict[str, Mapping[str, np.ndarray]] = {}  # utterance id -> where its audio can be had again
         self._entries: dict[tuple[str, str], _Entry] = {}  # (utterance id, hash of audio) -> where its tensor is
-        self._seen: set[Path] = set()
+        self._shards: dict[Path, _Shard] = {}
+        self._mapped = 0  # bytes read since the shards were mapped
         self._checked: set[tuple[str, str]] = set()
         self.refresh()
 
@@ -140,8 +145,7 @@ class FeatureStore:
     def refresh(self) -> None:
         """Take up the shards that other processes have written since."""
         for path in sorted(self.folder.glob("shard-*.safetensors")):
-            if path not in self._seen:
-                self._seen.add(path)
+            if path not in self._shards:
                 self._open(path)
 
     def __contains__(self, id: object) -> bool:
@@ -218,11 +222,9 @@ class FeatureStore:
 
     def _open(self, path: Path) -> None:
         """Enter a shard's utterances; a damaged shard is reported and removed instead."""
+        shard = self._shards[path] = _Shard(path)
         try:
-            shard: _Shard = safe_open(path, framework="pt")
-            metadata = shard.metadata() or {}
-            if set(shard.keys()) != set(metadata):
-                raise SafetensorError("its tensors are not those that its metadata lists")
+            metadata = shard.metadata()
         except FileNotFoundError:
             return  # another process found it damaged
         except (SafetensorError, OSError) as error:
@@ -242,13 +244,22 @@ class FeatureStore:
                 f"No features for utterance {id!r} in {self.folder}: {known}. Expected one of the "
                 f"{len(self._contents)} utterances the store was filled with; fill it with this one first."
             )
-        tensor = entry.shard.get_tensor(id)
-        if key in self._checked:
-            return tensor
-        if _checksum(tensor) == entry.checksum:
-            self._checked.add(key)
-            return tensor
-        lost = self._discard(entry.path, f"the features of {id!r} have another checksum than when they were written")
+        if self._mapped > MAPPED_BYTES:
+            self._mapped = 0
+            for shard in self._shards.values():
+                shard.close()
+        try:
+            tensor = entry.shard.get_tensor(id)
+        except (OSError, SafetensorError) as error:  # removed or damaged since it was mapped before
+            lost = self._discard(entry.path, str(error))
+        else:
+            self._mapped += tensor.nbytes
+            if key in self._checked:
+                return tensor
+            if _checksum(tensor) == entry.checksum:
+                self._checked.add(key)
+                return tensor
+            lost = self._discard(entry.path, f"the features of {id!r} have another checksum than when they were written")
         self.fill({other: self._sources[other][other] for other in lost}, progress=False)
         return self._read(id)
 
@@ -268,12 +279,39 @@ class FeatureStore:
         return [id for id, content in held if self._contents.get(id) == content]
 
 
-class _Shard(Protocol):
-    """What is used of safetensors' ``safe_open``, which has no types."""
+class _Shard:
+    """A file of features, mapped into memory from the first use until it is closed, and again after that."""
 
-    def keys(self) -> list[str]: ...
-    def metadata(self) -> dict[str, str] | None: ...
-    def get_tensor(self, name: str) -> Tensor: ...
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._file: Any = None  # safetensors has no types
+
+    def metadata(self) -> dict[str, str]:
+        """Id -> hash of audio and checksum, of every tensor.
+
+        Raises:
+            OSError: the file is gone.
+            SafetensorError: it is damaged.
+        """
+        file = self._open()
+        metadata: dict[str, str] = file.metadata() or {}
+        if set(file.keys()) != set(metadata):
+            raise SafetensorError("its tensors are not those that its metadata lists")
+        return metadata
+
+    def get_tensor(self, id: str) -> Tensor:
+        """A tensor whose memory is the file's; the errors of ``metadata``."""
+        tensor: Tensor = self._open().get_tensor(id)
+        return tensor
+
+    def close(self) -> None:
+        """Give the memory back once no tensor of it is used."""
+        self._file = None
+
+    def _open(self) -> Any:
+        if self._file is None:
+            self._file = safe_open(self.path, framework="pt")
+        return self._file
 
 
 class _Entry(NamedTuple):

@@ -242,6 +242,36 @@ def test_ranks_compute_disjoint_shares_and_see_each_others_after_a_refresh(encod
         assert features.get(list(clips)).states.shape[0] == 7
 
 
+def test_memory_of_shards_is_given_back_after_so_many_bytes(
+    encoder: SpeechEncoder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    features = FeatureStore(encoder, tmp_path)
+    features.fill(Clips(), progress=False)
+    ids = list(Clips())
+    wanted = features.get(ids).states
+    opened: list[Path] = []
+    monkeypatch.setattr(store, "safe_open", lambda path, framework: opened.append(path) or safe_open(path, framework))
+    assert torch.equal(features.get(ids).states, wanted)
+    assert not opened
+    monkeypatch.setattr(store, "MAPPED_BYTES", 0)
+    assert torch.equal(features.get(ids).states, wanted)
+    assert opened == shards(features) * len(ids)
+
+
+@pytest.mark.filterwarnings("ignore:Damaged features")
+def test_a_shard_that_is_gone_when_it_is_mapped_again_is_computed_again(
+    encoder: SpeechEncoder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    features = FeatureStore(encoder, tmp_path)
+    clips = Clips()  # kept, as whoever fills keeps the waveforms
+    features.fill(clips, progress=False)
+    wanted = features.get(list(clips)).states
+    shards(features)[0].unlink()
+    monkeypatch.setattr(store, "MAPPED_BYTES", 0)
+    assert torch.equal(features.get(list(clips)).states, wanted)
+    assert len(shards(features)) == 1
+
+
 @pytest.mark.parametrize("cut", [1, 100, -1, -5000])
 def test_a_truncated_shard_is_reported_and_computed_again(
     encoder: SpeechEncoder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cut: int
