@@ -15,6 +15,15 @@ import pytest
 
 from tests.releases import write_emo_db, write_ravdess
 
+WANDB_VARIABLES = (
+    "WANDB_MODE",
+    "WANDB_API_KEY",
+    "WANDB_IDENTITY_TOKEN_FILE",
+    "WANDB_PROJECT",
+    "WANDB_DATA_DIR",
+    "NETRC",
+)
+
 
 def calm_lazy_modules() -> None:
     """Give SpeechBrain's lazy modules a file: hypothesis asks every module for it, and these import what is not installed."""
@@ -39,6 +48,22 @@ def away_from_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("SER_ZOO_CACHE", str(tmp_path_factory.mktemp("cache")))
         patch.delenv("SER_ZOO_DATA", raising=False)
+        yield
+
+
+@pytest.fixture(scope="module")
+def nobody_is_logged_in(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """W&B finds no key, no settings and no cache of the user's."""
+    import wandb
+
+    home = tmp_path_factory.mktemp("home")
+    with pytest.MonkeyPatch.context() as patch:
+        for name in WANDB_VARIABLES:
+            patch.delenv(name, raising=False)
+        patch.setenv("HOME", str(home))
+        patch.setenv("WANDB_CONFIG_DIR", str(home / "config"))
+        patch.setenv("WANDB_CACHE_DIR", str(home / "cache"))
+        wandb.setup()  # it reads the environment once: before a test pretends to be logged in
         yield
 
 

@@ -120,36 +120,14 @@ class SERDataModule(L.LightningDataModule):
                 self.hparams["root"] = self.corpus.published + "".join(root.partition("?")[1:])
             self.protocol = cross_protocol(trained, (), shots, protocol) if shots else find_protocol(corpus, protocol)
         self.protocol.check_fold(fold)
-        sizes = {"batch_size": batch_size, "sample_rate": sample_rate, "max_seconds": max_seconds, "crop_seconds": crop_seconds}
-        for name, value in sizes.items():
-            if value is not None and value <= 0:
-                raise SERZooError(f"--data.{name} {value:g} makes no sense; expected more than 0.")
-        for option, names, known in (("augment", augment, Augmentation), ("augment_rows", augment_rows, RowAugmentation)):
-            for name in names:
-                lookup(dict.fromkeys(get_args(known)), name, f"--data.{option}")
-        if not 0 < augment_probability <= 1:
-            raise SERZooError(
-                f"--data.augment_probability {augment_probability:g} makes no sense; expected more than 0, at most 1."
-            )
-        if wrong := [speed for speed in speeds if not SLOWEST <= speed <= FASTEST or speed == 1]:
-            raise SERZooError(
-                f"--data.speeds {wrong[0]:g} makes no sense; expected factors from {SLOWEST:g} to {FASTEST:g} other than 1, "
-                "which every utterance has already."
-            )
-        if len(snr_db) != 2 or snr_db[0] > snr_db[1]:
-            raise SERZooError(f"--data.snr_db {list(snr_db)} makes no sense; expected the lowest and the highest ratio in dB.")
-        if augment_rows and isinstance(self.protocol, RandomRows):
-            made = ", ".join("+".join(variant) for variant in self.protocol.variants if variant)
-            raise SERZooError(
-                f"--data.augment_rows {list(augment_rows)} would multiply the rows that protocol {self.protocol.name} makes "
-                f"itself, before it splits ({made}). Expected --data.augment_rows '[]' with this protocol."
-            )
         self.fold = fold
         self.batch_size = batch_size
         self.preparation = Preparation(sample_rate, min_seconds, max_seconds)
         self.crop_seconds = crop_seconds
         self.augment = tuple(augment)
         self.augment_probability = augment_probability
+        if len(snr_db) != 2 or snr_db[0] > snr_db[1]:
+            raise SERZooError(f"--data.snr_db {list(snr_db)} makes no sense; expected the lowest and the highest ratio in dB.")
         self.snr_db = (float(snr_db[0]), float(snr_db[1]))
         self.speeds = tuple(sorted(set(map(float, speeds))))
         self.augment_rows = tuple(augment_rows)
@@ -165,6 +143,34 @@ class SERDataModule(L.LightningDataModule):
         self._pitched: dict[str, Waveform] = {}
         self._split: Split | None = None
         self._certificate = ""
+        self._check()
+
+    def _check(self) -> None:
+        """Refuse arguments that make no sense."""
+        rate, longest = self.preparation.sample_rate, self.preparation.max_seconds
+        sizes = {"batch_size": self.batch_size, "sample_rate": rate, "max_seconds": longest, "crop_seconds": self.crop_seconds}
+        for name, value in sizes.items():
+            if value is not None and value <= 0:
+                raise SERZooError(f"--data.{name} {value:g} makes no sense; expected more than 0.")
+        named = ("augment", self.augment, Augmentation), ("augment_rows", self.augment_rows, RowAugmentation)
+        for option, names, known in named:
+            for name in names:
+                lookup(dict.fromkeys(get_args(known)), name, f"--data.{option}")
+        if not 0 < self.augment_probability <= 1:
+            raise SERZooError(
+                f"--data.augment_probability {self.augment_probability:g} makes no sense; expected more than 0, at most 1."
+            )
+        if wrong := [speed for speed in self.speeds if not SLOWEST <= speed <= FASTEST or speed == 1]:
+            raise SERZooError(
+                f"--data.speeds {wrong[0]:g} makes no sense; expected factors from {SLOWEST:g} to {FASTEST:g} other than 1, "
+                "which every utterance has already."
+            )
+        if self.augment_rows and isinstance(self.protocol, RandomRows):
+            made = ", ".join("+".join(variant) for variant in self.protocol.variants if variant)
+            raise SERZooError(
+                f"--data.augment_rows {list(self.augment_rows)} would multiply the rows that protocol {self.protocol.name} "
+                f"makes itself, before it splits ({made}). Expected --data.augment_rows '[]' with this protocol."
+            )
 
     @property
     def utterances(self) -> list[Utterance]:

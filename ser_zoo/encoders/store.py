@@ -36,7 +36,7 @@ from ser_zoo.errors import EncoderError, SERZooWarning
 BATCH_SECONDS, PADDING = 30.0, 0.05
 
 # What is read of mapped files stays in a process's memory until they are mapped anew, which is done after so many bytes. That
-# costs some milliseconds and the page faults of what is read again, under a hundredth of an epoch of RAVDESS.
+# costs up to a tenth of a second, mostly page faults of what is read again.
 MAPPED_BYTES = 2**30
 
 # A shard is written as soon as one of these is reached; a killed extraction loses no more than that.

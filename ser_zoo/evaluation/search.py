@@ -226,23 +226,13 @@ def run_search(
     """
     try:
         import optuna
-        from optuna.storages.journal import JournalFileBackend
     except ModuleNotFoundError as error:
         raise RunError(f"A search needs Optuna, not installed here. Install it with: {INSTALL}.") from error
     _check_protocol(data)
     validated = sorted({row.speaker for fold in folds for row in data.for_fold(fold).split.validation})
     optuna.logging.set_verbosity(optuna.logging.WARNING)  # its own line per trial would stand beside ours
     with _alone(folder):
-        study = optuna.create_study(
-            storage=optuna.storages.JournalStorage(JournalFileBackend(str(folder / JOURNAL))),
-            study_name="search",
-            direction=GOALS[sweep.metric],
-            load_if_exists=True,
-            # It compares a trial with the median of the others after as many epochs, once there are five.
-            pruner=optuna.pruners.NopPruner()
-            if sweep.warmup is None
-            else optuna.pruners.MedianPruner(n_startup_trials=5, n_warmup_steps=sweep.warmup),
-        )
+        study = _open_study(sweep, folder)
         account = {
             "sweep": sweep.hash,
             "method": sweep.method,
@@ -283,6 +273,23 @@ def run_search(
         with atomic_path(folder / BEST) as temporary:
             temporary.write_text(yaml.safe_dump(recipe, sort_keys=False, allow_unicode=True))
     return done, account
+
+
+def _open_study(sweep: Sweep, folder: Path) -> optuna.Study:
+    """The study of a folder, begun or gone on with."""
+    import optuna
+    from optuna.storages.journal import JournalFileBackend
+
+    return optuna.create_study(
+        storage=optuna.storages.JournalStorage(JournalFileBackend(str(folder / JOURNAL))),
+        study_name="search",
+        direction=GOALS[sweep.metric],
+        load_if_exists=True,
+        # It compares a trial with the median of the others after as many epochs, once there are five.
+        pruner=optuna.pruners.NopPruner()
+        if sweep.warmup is None
+        else optuna.pruners.MedianPruner(n_startup_trials=5, n_warmup_steps=sweep.warmup),
+    )
 
 
 def ranked(trials: Sequence[Trial], metric: str) -> list[Trial]:

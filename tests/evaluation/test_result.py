@@ -170,9 +170,10 @@ def test_a_row_that_hides_a_leak_is_refused(row: dict, change: dict) -> None:
         validate(row, "row")
 
 
-def test_a_row_says_what_it_leaks(row: dict) -> None:
+def test_a_row_says_what_it_leaks(row: dict, scored, tmp_path: Path) -> None:
     row["protocol"].update(LEAKY)
-    validate(row, "row")
+    write_result(tmp_path, row, scored, TESTED)
+    assert read_result(tmp_path / "result.json")["protocol"] == row["protocol"]
 
 
 def test_pooling_takes_the_share_over_all_test_rows(row: dict) -> None:

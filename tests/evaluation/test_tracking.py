@@ -29,21 +29,10 @@ from wandb.proto import wandb_internal_pb2  # noqa: E402
 
 HEADER, BLOCK = 7, 32768  # bytes
 FULL, LAST = 1, 4  # kinds of a part that ends a record
-KEPT = ("WANDB_MODE", "WANDB_API_KEY", "WANDB_IDENTITY_TOKEN_FILE", "WANDB_PROJECT", "WANDB_DATA_DIR", "NETRC")
 CURVES = "train/loss", "val/loss", "val/ua", "test/ua"
 
 
-@pytest.fixture(autouse=True, scope="module")
-def nobody_is_logged_in(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    home = tmp_path_factory.mktemp("home")
-    with pytest.MonkeyPatch.context() as patch:
-        for name in KEPT:
-            patch.delenv(name, raising=False)
-        patch.setenv("HOME", str(home))
-        patch.setenv("WANDB_CONFIG_DIR", str(home / "config"))
-        patch.setenv("WANDB_CACHE_DIR", str(home / "cache"))
-        wandb.setup()  # it reads the environment once: before a test pretends to be logged in
-        yield
+pytestmark = pytest.mark.usefixtures("nobody_is_logged_in")
 
 
 class Offline:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,17 +18,7 @@ reports = pytest.importorskip("wandb_workspaces.reports.v2")
 pytest.importorskip("scipy")
 
 
-@pytest.fixture(autouse=True, scope="module")
-def nobody_is_logged_in(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    home = tmp_path_factory.mktemp("home")
-    with pytest.MonkeyPatch.context() as patch:
-        for name in ("WANDB_MODE", "WANDB_API_KEY", "WANDB_IDENTITY_TOKEN_FILE", "WANDB_PROJECT", "NETRC"):
-            patch.delenv(name, raising=False)
-        patch.setenv("HOME", str(home))
-        patch.setenv("WANDB_CONFIG_DIR", str(home / "config"))
-        patch.setenv("WANDB_CACHE_DIR", str(home / "cache"))
-        wandb.setup()  # it reads the environment once: before a test pretends to be logged in
-        yield
+pytestmark = pytest.mark.usefixtures("nobody_is_logged_in")
 
 
 @pytest.fixture(scope="module")

@@ -288,9 +288,12 @@ def test_a_frozen_encoder_keeps_what_it_gives_of_copies(small_emo_db: Path, tmp_
 def test_waveforms_may_vary_under_a_trained_encoder_and_in_a_test(small_emo_db: Path, tmp_path: Path) -> None:
     data = SERDataModule("emo_db", str(small_emo_db), augment=["noise"], crop_seconds=0.1)
     trained = small_model("cross_attn", tmp_path, finetune_from=3)
-    L.Trainer(max_epochs=1, limit_train_batches=1, limit_val_batches=1, **QUIET).fit(trained, datamodule=data)
+    trainer = L.Trainer(max_epochs=1, limit_train_batches=1, limit_val_batches=1, **QUIET)
+    trainer.fit(trained, datamodule=data)
+    assert trainer.global_step == 1
     frozen = small_model("cross_attn", tmp_path, finetune_from=None)
-    L.Trainer(limit_test_batches=1, **QUIET).test(frozen, datamodule=data, verbose=False)
+    (scores,) = L.Trainer(limit_test_batches=1, **QUIET).test(frozen, datamodule=data, verbose=False)
+    assert 0 <= scores["test/ua"] <= 1
 
 
 class Bare(SERModule):
