@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import cache
+from pathlib import Path
+from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
 
+from ser_zoo.cache import cache_root
 from ser_zoo.features.spectral import Frames
 from ser_zoo.threads import single_threads
 
@@ -19,12 +24,18 @@ class FrontEnd(nn.Module):
 
     Args:
         *extractors: modules that map (B, T) waveforms and (B,) samples to `Frames`. Their ``extra_repr`` must name every
-            setting that decides a value: two front ends with the same ``repr`` share what is kept.
+            setting that decides a value: two front ends with the same ``repr`` share what is kept. One that takes longer
+            than to read its output from a file says so by an attribute ``costly``.
     """
 
     def __init__(self, *extractors: nn.Module) -> None:
         super().__init__()
         self.extractors = nn.ModuleList(extractors)
+
+    @property
+    def costly(self) -> bool:
+        """Whether what it gives is worth a file."""
+        return any(getattr(extractor, "costly", False) for extractor in self.extractors)
 
     def forward(self, waveforms: Tensor, lengths: Tensor) -> tuple[Frames, ...]:
         """(B, T) waveforms, (B,) samples -> one `Frames` per extractor."""
@@ -35,7 +46,8 @@ class KeptFrames:
     """The output of one front end by utterance id, on the CPU.
 
     Each utterance is computed by itself, so that its values do not depend on the batch that asks first. What exceeds
-    ``limit`` is computed each time.
+    ``limit`` is computed each time. What is costly is also kept in the cache on the disk (`ser_zoo.cache`), by the front end's
+    ``repr`` and the samples, for other processes and later ones.
 
     Args:
         limit: bytes that are kept.
@@ -72,9 +84,10 @@ class KeptFrames:
 
 def _computed(front_end: FrontEnd, clips: Sequence[tuple[Tensor, Tensor]]) -> list[tuple[Tensor, ...]]:
     """The rows of clips, each a waveform (1, T) and its samples (1,), on a processor several at a time."""
+    row: Callable[[FrontEnd, Tensor, Tensor], tuple[Tensor, ...]] = _stored if front_end.costly else _row
 
     def compute(clip: tuple[Tensor, Tensor]) -> tuple[Tensor, ...]:
-        return _row(front_end, *clip)
+        return row(front_end, *clip)
 
     count = min(torch.get_num_threads(), len(clips))
     if count < 2 or clips[0][0].device.type != "cpu":
@@ -89,3 +102,22 @@ def _row(front_end: FrontEnd, waveform: Tensor, length: Tensor) -> tuple[Tensor,
     """(T, D) values per extractor, valid frames only."""
     frames = front_end(waveform[:, : int(length)], length)
     return tuple(values[0, : int(count)].cpu() for values, count in frames)
+
+
+def _stored(front_end: FrontEnd, waveform: Tensor, length: Tensor) -> tuple[Tensor, ...]:
+    samples = waveform[0, : int(length)].cpu().numpy()
+    return tuple(map(torch.from_numpy, _disk(cache_root() / "frames")(repr(front_end), samples, front_end)))
+
+
+@cache
+def _disk(folder: Path) -> Callable[[str, np.ndarray, FrontEnd], list[np.ndarray]]:
+    import joblib
+
+    stored: Any = joblib.Memory(folder, verbose=0).cache(_row_of_samples, ignore=["front_end"])
+    return stored  # type: ignore[no-any-return]
+
+
+def _row_of_samples(key: str, samples: np.ndarray, front_end: FrontEnd) -> list[np.ndarray]:
+    """What is on the disk under ``key``, the front end's ``repr``, and the samples (T,)."""
+    waveform = torch.from_numpy(np.array(samples))[None]  # a copy: joblib may hand on what cannot be written to
+    return [values.numpy() for values in _row(front_end, waveform, torch.tensor([len(samples)]))]

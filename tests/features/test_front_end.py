@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+from pathlib import Path
+
+import pytest
 import torch
 from torch import Tensor
 
@@ -16,6 +19,12 @@ class Counting(MFCC):
     def forward(self, waveforms: Tensor, lengths: Tensor) -> Frames:
         self.calls += 1
         return super().forward(waveforms, lengths)
+
+
+class Costly(Counting):
+    """MFCC that are worth a file."""
+
+    costly = True
 
 
 def clips() -> Tensor:
@@ -71,6 +80,28 @@ def test_what_exceeds_the_limit_is_computed_each_time() -> None:
         kept.get(FrontEnd(mfcc), clips(), LENGTHS, ["a", "b"])
     assert mfcc.calls == 3
     assert list(kept.rows) == ["a"]
+
+
+def test_what_is_costly_is_computed_once_by_all_processes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SER_ZOO_CACHE", str(tmp_path))
+    found, calls = [], []
+    for _ in range(2):  # each forgets what it kept, as another process would
+        mfcc = Costly(16_000, 13, 0.01)
+        ((values, _),) = KeptFrames().get(FrontEnd(mfcc), clips(), LENGTHS, ["a", "b"])
+        found.append(values)
+        calls.append(mfcc.calls)
+    assert calls == [2, 0]
+    assert torch.equal(*found)
+    louder, other = Costly(16_000, 13, 0.01), Costly(16_000, 12, 0.01)
+    KeptFrames().get(FrontEnd(louder), 2 * clips(), LENGTHS, ["a", "b"])  # other samples under the same ids
+    KeptFrames().get(FrontEnd(other), clips(), LENGTHS, ["a", "b"])
+    assert (louder.calls, other.calls) == (2, 2)
+
+
+def test_what_is_not_costly_is_not_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SER_ZOO_CACHE", str(tmp_path))
+    KeptFrames().get(FrontEnd(MFCC(16_000, 13, 0.01)), clips(), LENGTHS, ["a", "b"])
+    assert not list(tmp_path.iterdir())
 
 
 def test_front_ends_that_differ_in_any_setting_have_another_repr() -> None:
