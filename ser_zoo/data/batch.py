@@ -15,12 +15,16 @@ class FeatureChange(NamedTuple):
         share: (B,) float32, weight of the row itself in the mixture; 1 minus it is its partner's.
         time: (B, M, 2) float32, from where to where frames are hidden, as shares of a clip's length; M may be 0.
         channels: (B, N, 2) float32, likewise of the width of a feature.
+        delta: (B, 2) int64, the rows whose means over time differ by what is added to each row; None adds nothing.
+        scale: of that difference.
     """
 
     partner: Tensor | None
     share: Tensor
     time: Tensor
     channels: Tensor
+    delta: Tensor | None = None
+    scale: float = 0.0
 
 
 class Batch(NamedTuple):

@@ -31,7 +31,7 @@ ENCODER_PREFIX = "network.encoder."
 class Optim:
     """Loss, optimiser, schedule, and what training changes in the features of a clip.
 
-    Mixup and masks act on what encoder and front end give, also where it is kept. None is on by default.
+    Mixup, differences and masks act on what encoder and front end give, also where it is kept. None is on by default.
 
     Attributes:
         lr: learning rate.
@@ -46,6 +46,8 @@ class Optim:
         class_weights: balanced weighs a class by N / (C * N_c) of the training speakers.
         label_smoothing: share of the target spread over all classes.
         mixup: mix clips in pairs, features and labels, by shares of Beta(mixup, mixup) (Zhang et al. 2018); 0: none.
+        linear_delta: add to a clip's features this times the difference of the means over time of two other clips of one
+            class (after Kumar et al. 2019); 0: none.
         time_masks: stretches of a clip that are hidden (Park et al. 2019); 0: none.
         time_width: longest such stretch, as a share of the clip.
         channel_masks: bands of channels that are hidden, of the encoder's states and of each feature; 0: none.
@@ -63,6 +65,7 @@ class Optim:
     class_weights: Literal["none", "balanced"] = "none"
     label_smoothing: float = 0.0
     mixup: float = 0.0
+    linear_delta: float = 0.0
     time_masks: int = 0
     time_width: float = 0.1
     channel_masks: int = 0
@@ -74,8 +77,8 @@ class Optim:
         Raises:
             SERZooError: a number is out of its range.
         """
-        upper = {"mixup": float("inf"), "time_masks": float("inf"), "channel_masks": float("inf")}
-        for name in ("mixup", "time_masks", "time_width", "channel_masks", "channel_width", "label_smoothing"):
+        upper = dict.fromkeys(("mixup", "linear_delta", "time_masks", "channel_masks"), float("inf"))
+        for name in ("mixup", "linear_delta", "time_masks", "time_width", "channel_masks", "channel_width", "label_smoothing"):
             value, most = getattr(self, name), upper.get(name, 1.0)
             if not 0 <= value <= most:
                 bound = "0 or more" if most > 1 else "0 to 1"
@@ -83,8 +86,8 @@ class Optim:
 
     @property
     def changes_features(self) -> bool:
-        """Whether training mixes clips or hides parts of them."""
-        return bool(self.mixup or self.time_masks or self.channel_masks)
+        """Whether training mixes or shifts clips, or hides parts of them."""
+        return bool(self.mixup or self.linear_delta or self.time_masks or self.channel_masks)
 
 
 @dataclass(frozen=True)
@@ -247,7 +250,7 @@ class SERModule(L.LightningModule):
         if self.optim.changes_features:
             optim, classes = self.optim, len(self.labels)
             masks = (optim.time_masks, optim.time_width), (optim.channel_masks, optim.channel_width)
-            batch = change_batch(batch, classes, optim.mixup, *masks)
+            batch = change_batch(batch, classes, optim.mixup, *masks, delta=optim.linear_delta)
         loss = self.loss(batch)
         self.log("train/loss", loss, prog_bar=True, on_step=False, on_epoch=True, batch_size=len(batch.ids))
         return loss
@@ -307,13 +310,13 @@ class SERModule(L.LightningModule):
             raise SERZooError(
                 f"{settings}: training waveforms would differ from the utterances, but the encoder of {self.name} is frozen, "
                 "and what it gives is computed once per utterance and kept; it would have to run in every epoch. Leave that "
-                "out, change features instead (--model.optim.mixup, time_masks, channel_masks), add copies that stay as they "
-                "are (--data.speeds), or fine-tune the encoder (--model.finetune_from)."
+                "out, change features instead (--model.optim.mixup, linear_delta, time_masks, channel_masks), add copies that "
+                "stay as they are (--data.speeds), or fine-tune the encoder (--model.finetune_from)."
             )
         if self.optim.changes_features and self.encoder is None and self.front_end is None:
             raise SERZooError(
-                f"--model.optim: mixup and masks change what an encoder or a front end gives, and {self.name} has neither. "
-                "Leave them out, or augment waveforms (--data.augment)."
+                "--model.optim: mixup, linear_delta and masks change what an encoder or a front end gives, and "
+                f"{self.name} has neither. Leave them out, or augment waveforms (--data.augment)."
             )
         if data is not None and data.balanced and self.optim.class_weights == "balanced":
             raise SERZooError(

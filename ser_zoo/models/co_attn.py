@@ -697,8 +697,8 @@ class CoAttn(SERModule):
             )
         if faithful and self.optim.changes_features:
             raise SERZooError(
-                "co_attn: mixup and masks (--model.optim) change the features of whole clips, but with --model.faithful the "
-                "encoder reads segments of them. Leave one of the two out."
+                "co_attn: mixup, linear_delta and masks (--model.optim) change the features of whole clips, but with "
+                "--model.faithful the encoder reads segments of them. Leave one of the two out."
             )
         # To start from random weights is worth a word only where the source's would have fitted.
         self.unlike_source = alexnet is None and channels == ALEXNET_CHANNELS

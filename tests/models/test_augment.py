@@ -110,6 +110,50 @@ def test_gradients_pass_through_both_clips_of_a_pair() -> None:
     assert values.grad[1, :4, 0].tolist() == [1.5, 1.5, 1.0, 1.0]
 
 
+# Differences within a class.
+
+
+@pytest.mark.parametrize("inner", [(), (2,)], ids=["frames", "states"])
+def test_a_clip_moves_by_the_difference_of_two_others(inner: tuple[int, ...]) -> None:
+    values, pairs = features(*inner), torch.tensor([[2, 3], [3, 2], [1, 1], [0, 1]])
+    change = FeatureChange(None, torch.ones(4), NOTHING, NOTHING, pairs, 0.5)
+    moved, lengths = change_features(values, LENGTHS, change)
+    assert torch.equal(lengths, LENGTHS)
+    means = [values[row, ..., : LENGTHS[row], :].mean(-2) for row in range(4)]
+    for row, (one, other) in enumerate(pairs.tolist()):
+        valid = int(LENGTHS[row])
+        shift = 0.5 * (means[one] - means[other])
+        torch.testing.assert_close(moved[row, ..., :valid, :], values[row, ..., :valid, :] + shift[..., None, :])
+        assert not moved[row, ..., valid:, :].any()
+
+
+def test_differences_are_those_of_two_clips_of_one_class() -> None:
+    labels = torch.tensor([0, 1, 1, 2, 1, 0])
+    batch = Batch(torch.zeros(6, 1), torch.ones(6).long(), labels, list("abcdef"))
+    seen = set()
+    for seed in range(200):
+        change = drawn(batch, seed, delta=1.0).change
+        assert change is not None
+        assert change.delta is not None
+        seen |= set(map(tuple, change.delta.tolist()))
+    assert seen == {(0, 5), (5, 0), (1, 2), (2, 1), (1, 4), (4, 1), (2, 4), (4, 2)}
+
+
+def test_soft_labels_count_as_their_largest_share() -> None:
+    soft = torch.tensor([[0.5, 0.3, 0.2], [0, 1, 0], [0.2, 0.2, 0.6], [0.1, 0.8, 0.1]])
+    change = drawn(plain(soft), delta=1.0).change
+    assert change is not None
+    assert change.delta is not None
+    assert {tuple(sorted(pair)) for pair in change.delta.tolist()} == {(1, 3)}
+
+
+def test_no_class_twice_in_a_batch_changes_nothing() -> None:
+    batch = drawn(plain(torch.tensor([0, 1, 2, 3])), delta=1.0)
+    assert batch.change is not None
+    values, _ = change_features(features(2), LENGTHS, batch.change)
+    assert torch.equal(values, features(2))
+
+
 # Masks.
 
 
@@ -179,7 +223,14 @@ def test_pieces_of_clips_are_refused() -> None:
 
 @pytest.mark.parametrize(
     ("setting", "value"),
-    [("mixup", -1.0), ("time_masks", -1), ("time_width", 1.5), ("channel_width", -0.1), ("label_smoothing", 2.0)],
+    [
+        ("mixup", -1.0),
+        ("linear_delta", -0.5),
+        ("time_masks", -1),
+        ("time_width", 1.5),
+        ("channel_width", -0.1),
+        ("label_smoothing", 2.0),
+    ],
 )
 def test_settings_that_make_no_sense_are_refused(setting: str, value: float) -> None:
     with pytest.raises(SERZooError, match=rf"--model\.optim\.{setting} {value:g} makes no sense"):
@@ -188,11 +239,11 @@ def test_settings_that_make_no_sense_are_refused(setting: str, value: float) -> 
 
 # In training.
 
-CHANGED = Optim(lr=1e-3, mixup=0.4, time_masks=2, channel_masks=1)
+CHANGED = Optim(lr=1e-3, mixup=0.4, linear_delta=0.5, time_masks=2, channel_masks=1)
 
 
 @pytest.mark.parametrize("name", list_models())
-def test_every_model_trains_with_mixup_and_masks(name: str, tmp_path: Path) -> None:
+def test_every_model_trains_with_changed_features(name: str, tmp_path: Path) -> None:
     model = small_model(name, tmp_path, optim=CHANGED).train()
     batch = drawn(batch_of(model, [0.6, 1.0, 0.8]), mixup=0.4, time=(2, 0.2), channels=(1, 0.3))
     loss = model.loss(batch)
