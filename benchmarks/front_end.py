@@ -21,6 +21,7 @@ from __future__ import annotations
 import argparse
 import random
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +35,7 @@ from ser_zoo.data import Preparation
 from ser_zoo.data.datamodule import collate
 from ser_zoo.data.waveforms import Waveforms, load_waveforms
 from ser_zoo.evaluation import write_json
-from ser_zoo.features import MFCC, FrontEnd, KeptFrames
+from ser_zoo.features import MFCC, FrontEnd, KeptFrames, rows_of
 from ser_zoo.models.co_attn import COEFFICIENTS, EMPHASIS, HOP, NarrowSpectrogram
 
 RESULT = SPEED / "front_end.json"
@@ -107,7 +108,7 @@ class Ours:
         for start in range(0, len(utterances), BATCH):
             ids = [utterance.id for utterance in utterances[start : start + BATCH]]
             batch = collate([self.waveforms[id] for id in ids], ids)
-            self.kept.get(self.front_end, batch.waveforms, batch.lengths, batch.ids)
+            self.kept.get(batch.ids, partial(rows_of, self.front_end, batch.waveforms, batch.lengths))
 
 
 def largest_difference(utterances: Sequence[Utterance], ours: Ours) -> dict[str, float]:

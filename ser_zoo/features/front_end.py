@@ -1,4 +1,4 @@
-"""What a network reads of a waveform before its first trained parameter, computed once per utterance and kept."""
+"""What a network reads of an utterance before its first trained parameter, computed once and kept."""
 
 from __future__ import annotations
 
@@ -15,6 +15,8 @@ from torch.nn.utils.rnn import pad_sequence
 from ser_zoo.cache import cache_root
 from ser_zoo.features.spectral import Frames
 from ser_zoo.threads import single_threads
+
+Compute = Callable[[Sequence[int]], list[tuple[Tensor, ...]]]
 
 KEPT_BYTES = 2 * 2**30  # of one front end; RAVDESS takes 0.1 GiB of MFCC and 0.5 GiB of a 200-band spectrogram at 100 frames/s
 
@@ -43,11 +45,9 @@ class FrontEnd(nn.Module):
 
 
 class KeptFrames:
-    """The output of one front end by utterance id, on the CPU.
+    """Features by utterance id, on the CPU.
 
-    Each utterance is computed by itself, so that its values do not depend on the batch that asks first. What exceeds
-    ``limit`` is computed each time. What is costly is also kept in the cache on the disk (`ser_zoo.cache`), by the front end's
-    ``repr`` and the samples, for other processes and later ones.
+    What exceeds ``limit`` is computed each time.
 
     Args:
         limit: bytes that are kept.
@@ -58,18 +58,21 @@ class KeptFrames:
         self.size = 0
         self.rows: dict[str, tuple[Tensor, ...]] = {}
 
-    def get(self, front_end: FrontEnd, waveforms: Tensor, lengths: Tensor, ids: Sequence[str]) -> tuple[Frames, ...]:
-        """What ``front_end`` gives for these clips.
+    def get(self, ids: Sequence[str], compute: Compute, device: torch.device | str = "cpu") -> tuple[Frames, ...]:
+        """Features of B utterances.
 
         Args:
-            front_end: always the same one, or one with the same ``repr``.
-            waveforms: (B, T).
-            lengths: (B,) samples.
             ids: B utterance ids.
+            compute: gives the rows of utterances, by their places in ``ids``, that are not kept: of each (T, ...) values per
+                feature, valid frames only. They must not depend on which others are asked for.
+            device: where the result shall be.
+
+        Returns:
+            (B, T, ...) values per feature, zero beyond each length.
         """
         rows = {id: self.rows[id] for id in ids if id in self.rows}
-        missing = {id: (waveforms[i : i + 1], lengths[i : i + 1]) for i, id in enumerate(ids) if id not in rows}
-        for id, row in zip(missing, _computed(front_end, list(missing.values())), strict=True):
+        missing = {id: place for place, id in enumerate(ids) if id not in rows}
+        for id, row in zip(missing, compute(list(missing.values())) if missing else [], strict=True):
             rows[id] = row
             size = sum(values.nbytes for values in row)
             if self.size + size <= self.limit:
@@ -77,24 +80,37 @@ class KeptFrames:
                 self.size += size
         frames = []
         for parts in zip(*(rows[id] for id in ids), strict=True):
-            counts = torch.tensor([len(part) for part in parts], device=waveforms.device)
-            frames.append(Frames(pad_sequence(list(parts), batch_first=True).to(waveforms.device), counts))
+            counts = torch.tensor([len(part) for part in parts], device=device)
+            frames.append(Frames(pad_sequence(list(parts), batch_first=True).to(device), counts))
         return tuple(frames)
 
 
-def _computed(front_end: FrontEnd, clips: Sequence[tuple[Tensor, Tensor]]) -> list[tuple[Tensor, ...]]:
-    """The rows of clips, each a waveform (1, T) and its samples (1,), on a processor several at a time."""
+def rows_of(front_end: FrontEnd, waveforms: Tensor, lengths: Tensor, places: Sequence[int]) -> list[tuple[Tensor, ...]]:
+    """What ``front_end`` gives for some clips of a batch, each by itself, so that it does not depend on the others.
+
+    On a processor several are computed at a time. What is costly is also kept in the cache on the disk (`ser_zoo.cache`), by
+    the front end's ``repr`` and the samples, for other processes and later ones.
+
+    Args:
+        front_end: always the same one, or one with the same ``repr``.
+        waveforms: (B, T).
+        lengths: (B,) samples.
+        places: rows of these.
+
+    Returns:
+        Of each clip (T', D) values per extractor, on the CPU.
+    """
     row: Callable[[FrontEnd, Tensor, Tensor], tuple[Tensor, ...]] = _stored if front_end.costly else _row
 
-    def compute(clip: tuple[Tensor, Tensor]) -> tuple[Tensor, ...]:
-        return row(front_end, *clip)
+    def compute(place: int) -> tuple[Tensor, ...]:
+        return row(front_end, waveforms[place : place + 1], lengths[place : place + 1])
 
-    count = min(torch.get_num_threads(), len(clips))
-    if count < 2 or clips[0][0].device.type != "cpu":
-        return list(map(compute, clips))
+    count = min(torch.get_num_threads(), len(places))
+    if count < 2 or waveforms.device.type != "cpu":
+        return list(map(compute, places))
     # One clip is too little work for several threads: most operations would stay in one, or wait for another.
     with single_threads(count) as pool:
-        return list(pool.map(compute, clips))
+        return list(pool.map(compute, places))
 
 
 @torch.no_grad()

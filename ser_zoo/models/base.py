@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from typing import Any, ClassVar, Literal, TypedDict
 
 import lightning as L
@@ -19,9 +20,9 @@ from ser_zoo import metrics
 from ser_zoo.data import Batch, Preparation, SERDataModule
 from ser_zoo.encoders import EncoderOutput, FeatureStore, SpeechEncoder
 from ser_zoo.errors import EncoderError, SERZooError
-from ser_zoo.features import Frames, FrontEnd, KeptFrames, frame_mask
+from ser_zoo.features import Frames, FrontEnd, KeptFrames, frame_mask, rows_of
 from ser_zoo.models.augment import change_batch, change_features
-from ser_zoo.models.layers import LayerMix
+from ser_zoo.models.layers import Condense, LayerMix
 
 CHECKPOINT_KEY = "ser_zoo"
 ENCODER_PREFIX = "network.encoder."
@@ -127,9 +128,9 @@ class SERModule(L.LightningModule):
 
     A subclass sets ``network``, whose ``forward(waveforms, lengths)`` gives (B, C) logits. A network with a
     ``SpeechEncoder`` in its attribute ``encoder`` takes an argument ``encoded``, and one with a ``FrontEnd`` in its attribute
-    ``front_end`` an argument ``frames``: the output of these when it is known already, else None.
-    With a ``SERDataModule`` what a frozen encoder and a front end give is computed once and kept; with plain data loaders
-    it is computed live.
+    ``front_end`` an argument ``frames``: the output of these when it is known already, else None. One that
+    also has a ``Condense`` in its attribute ``condense`` takes the encoder's output as that leaves it. With a ``SERDataModule``
+    what a frozen encoder and a front end give is computed once and kept; with plain data loaders it is computed live.
 
     Args:
         labels: class names in the order of the outputs.
@@ -192,13 +193,30 @@ class SERModule(L.LightningModule):
             inputs["frames"] = frames if change is None else tuple(Frames(*change_features(*item, change)) for item in frames)
         return inputs
 
+    @property
+    def condense(self) -> Condense | None:
+        """What the network makes of the encoder's states before its first trained parameter; None if nothing."""
+        condense = getattr(self.network, "condense", None)
+        return condense if isinstance(condense, Condense) else None
+
     def encode(self, batch: Batch) -> EncoderOutput:
-        """The encoder's output for a batch: kept features where they hold, computed otherwise."""
+        """The encoder's output for a batch, condensed where the network does so: kept where it holds, computed otherwise."""
         assert self.encoder is not None, "only architectures with an encoder encode"
-        if self._store is not None and batch.whole and all(key in self._store for key in batch.ids):
-            return self._store.get(batch.ids, self.device)
-        encoded: EncoderOutput = self.encoder(batch.waveforms, batch.lengths)
-        return encoded
+        condense, store, data = self.condense, self._store, self._data_module()
+        if store is None or not batch.whole or not all(key in store for key in batch.ids):
+            encoded: EncoderOutput = self.encoder(batch.waveforms, batch.lengths)
+            return encoded if condense is None else condense(*encoded)
+        if condense is None or data is None:
+            encoded = store.get(batch.ids, self.device)
+            return encoded if condense is None else condense(*encoded)
+
+        def rows(places: Sequence[int]) -> list[tuple[Tensor, ...]]:
+            states = (condense(*store.get([batch.ids[place]])).states[0] for place in places)
+            return [(values.transpose(0, 1).contiguous(),) for values in states]
+
+        kept: KeptFrames = data.waveforms.derived.setdefault(f"{store.folder.name} {condense}", KeptFrames())
+        ((values, lengths),) = kept.get(batch.ids, rows, self.device)
+        return EncoderOutput(values.transpose(1, 2), lengths)
 
     def frames(self, batch: Batch) -> tuple[Frames, ...]:
         """The front end's output for a batch: kept where it holds, computed otherwise."""
@@ -208,7 +226,8 @@ class SERModule(L.LightningModule):
             live: tuple[Frames, ...] = self.front_end(batch.waveforms, batch.lengths)
             return live
         kept: KeptFrames = data.waveforms.derived.setdefault(repr(self.front_end), KeptFrames())
-        return kept.get(self.front_end, batch.waveforms, batch.lengths, batch.ids)
+        compute = partial(rows_of, self.front_end, batch.waveforms, batch.lengths)
+        return kept.get(batch.ids, compute, batch.waveforms.device)
 
     @torch.no_grad()
     def attention(self, batch: Batch) -> Frames | None:
@@ -317,6 +336,10 @@ class SERModule(L.LightningModule):
             raise SERZooError(
                 "--model.optim: mixup, linear_delta and masks change what an encoder or a front end gives, and "
                 f"{self.name} has neither. Leave them out, or augment waveforms (--data.augment)."
+            )
+        if self.optim.time_masks and self.condense is not None and self.condense.stride is None:
+            raise SERZooError(
+                f"--model.optim.time_masks: {self.name} reads the mean of a clip, which has no stretch to hide. Leave it out."
             )
         if data is not None and data.balanced and self.optim.class_weights == "balanced":
             raise SERZooError(

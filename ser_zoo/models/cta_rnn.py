@@ -40,7 +40,6 @@ from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from ser_zoo.encoders import EncoderOptions, EncoderOutput, SpeechEncoder
 from ser_zoo.errors import SERZooError
@@ -49,10 +48,10 @@ from ser_zoo.models.base import Optim, SERModule
 from ser_zoo.models.layers import (
     ChannelAttention,
     ClipDropout,
+    Condense,
     LayerMix,
     MaskedBiRNN,
     PooledBatchNorm,
-    average_frames,
     masked_mean,
 )
 
@@ -60,7 +59,7 @@ Fusion = Literal["concatenate", "last", "mean", "learned"]
 
 
 class LayerFusion(nn.Module):
-    """One sequence of an encoder's layers, each layer normalised frame by frame.
+    """One sequence of an encoder's layers.
 
     Args:
         fusion: concatenate gives each layer a projection of its own; last, mean and learned (weights) project one
@@ -69,39 +68,29 @@ class LayerFusion(nn.Module):
         size: their width.
         width: channels per layer.
         clip_dropout: of whole channels of a clip before a projection.
-        stride: frames that are averaged to one.
-        squash: tanh after the normalisation.
     """
 
-    def __init__(
-        self, fusion: Fusion, layers: int, size: int, width: int, clip_dropout: float, stride: int, squash: bool
-    ) -> None:
+    def __init__(self, fusion: Fusion, layers: int, size: int, width: int, clip_dropout: float) -> None:
         super().__init__()
         self.fusion = fusion
-        self.stride = stride
-        self.squash = squash
         self.size = layers * width
         self.mix = LayerMix(layers) if fusion == "learned" else None
         self.clip_dropout = ClipDropout(clip_dropout)
         widths = [width] * layers if fusion == "concatenate" else [self.size]
         self.projections = nn.ModuleList(nn.Linear(size, part) for part in widths)
 
-    def forward(self, states: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
-        """(B, L, T, D) states, (B,) frames -> (B, T / stride, L * width), (B,)."""
-        if self.fusion == "last":
-            states = states[:, -1:]
-        states = F.layer_norm(states, states.shape[-1:])
-        states = states.tanh() if self.squash else states
-        if self.stride > 1:
-            states, lengths = average_frames(states, lengths, self.stride)
+    def forward(self, states: Tensor) -> Tensor:
+        """(B, L, T, D) states -> (B, T, L * width)."""
         if self.mix is not None:
             parts = [self.mix(states)]
         elif self.fusion == "mean":
             parts = [states.mean(1)]
+        elif self.fusion == "last":
+            parts = [states[:, -1]]
         else:
             parts = list(states.unbind(1))
         projected = [project(self.clip_dropout(part)) for project, part in zip(self.projections, parts, strict=True)]
-        return torch.cat(projected, dim=-1), lengths
+        return torch.cat(projected, dim=-1)
 
 
 class TemporalAttention(nn.Module):
@@ -148,7 +137,8 @@ class CTARNNNetwork(nn.Module):
     ) -> None:
         super().__init__()
         self.encoder = encoder
-        self.fusion = LayerFusion(fusion, len(encoder.layers), encoder.width, width, clip_dropout, stride, squash)
+        self.condense = Condense("squash" if squash else "frame", stride)
+        self.fusion = LayerFusion(fusion, len(encoder.layers), encoder.width, width, clip_dropout)
         channels = self.fusion.size
         self.channel = ChannelAttention(channels, max(1, channels // reduction)) if channel_attention else None
         self.rnn = MaskedBiRNN(channels, hidden, cell=nn.GRU)
@@ -165,7 +155,7 @@ class CTARNNNetwork(nn.Module):
         Args:
             waveforms: (B, T), zero beyond each clip's end.
             lengths: (B,) samples.
-            encoded: the encoder's output for these waveforms if it is known; None computes it.
+            encoded: the encoder's output for these waveforms, condensed, if it is known; None computes it.
         """
         hidden, counts = self._hidden(waveforms, lengths, encoded)
         mask = frame_mask(counts, hidden.shape[1])
@@ -182,8 +172,8 @@ class CTARNNNetwork(nn.Module):
 
     def _hidden(self, waveforms: Tensor, lengths: Tensor, encoded: EncoderOutput | None) -> tuple[Tensor, Tensor]:
         """H (B, T, 2 * hidden) and its valid frames (B,)."""
-        states, counts = self.encoder(waveforms, lengths) if encoded is None else encoded
-        frames, counts = self.fusion(states, counts)
+        states, counts = self.condense(*self.encoder(waveforms, lengths)) if encoded is None else encoded
+        frames = self.fusion(states)
         if self.channel is not None:
             frames = self.channel(frames, frame_mask(counts, frames.shape[1]))
         return self.clip_dropout(self.rnn(self.dropout(frames), counts)), counts

@@ -10,8 +10,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from ser_zoo.encoders import EncoderOutput
 from ser_zoo.features import frame_mask
 
+FrameScaling = Literal["none", "frame", "squash"]
 StateScaling = Literal["none", "training", "frame", "squash"]
 
 
@@ -181,6 +183,42 @@ class ClipDropout(nn.Dropout):
         return values * F.dropout(values.new_ones(len(values), 1, values.shape[-1]), self.p, self.training)
 
 
+class Condense(nn.Module):
+    """What can be made of an encoder's states before the first trained parameter: each frame scaled, and frames averaged.
+
+    With a frozen encoder `SERModule` keeps the outcome per utterance, so that an epoch does not read every frame again.
+
+    Args:
+        scaling: none; frame: each frame of each layer to zero mean and unit variance over its dimensions; squash: the tanh
+            of that.
+        stride: frames that are averaged to one; None: all of a clip.
+    """
+
+    def __init__(self, scaling: FrameScaling, stride: int | None) -> None:
+        super().__init__()
+        self.scaling = scaling
+        self.stride = stride
+
+    def extra_repr(self) -> str:
+        """Every setting, by which kept values are told apart."""
+        return f"{self.scaling}, {self.stride}"
+
+    def forward(self, states: Tensor, lengths: Tensor) -> EncoderOutput:
+        """(B, L, T, D) states, (B,) frames -> (B, L, ceil(T / stride), D), zero beyond each length, and (B,) frames."""
+        states = scale_frames(states, self.scaling)
+        if self.stride != 1:
+            states, lengths = average_frames(states, lengths, self.stride or states.shape[2])
+        return EncoderOutput(states, lengths)
+
+
+def scale_frames(states: Tensor, scaling: StateScaling) -> Tensor:
+    """States (..., D), each frame scaled as ``Condense`` says; "training" leaves them as they are."""
+    if scaling not in ("frame", "squash"):
+        return states
+    states = F.layer_norm(states, states.shape[-1:])
+    return states.tanh() if scaling == "squash" else states
+
+
 class LayerMix(nn.Module):
     """Learned softmax-weighted sum over an encoder's layers (SUPERB, Yang et al. 2021); one layer passes through.
 
@@ -199,15 +237,12 @@ class LayerMix(nn.Module):
         super().__init__()
         self.weights = nn.Parameter(torch.zeros(layers)) if layers > 1 else None
         self.standardise = Standardise(layers, size) if scaling == "training" else None
-        self.by_frame = scaling in ("frame", "squash")
-        self.squash = scaling == "squash"
+        self.scaling = scaling
 
     def forward(self, states: Tensor) -> Tensor:
         """(B, L, T, D) -> (B, T, D)."""
         standardise = self.standardise
-        if self.by_frame:
-            states = F.layer_norm(states, states.shape[-1:])
-            states = states.tanh() if self.squash else states
+        states = scale_frames(states, self.scaling)
         if self.weights is None:
             return states[:, 0] if standardise is None else standardise(states.transpose(1, 2))[:, :, 0]
         weights = self.weights.softmax(0)

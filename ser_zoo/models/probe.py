@@ -37,7 +37,7 @@ from torch import Tensor, nn
 from ser_zoo.encoders import EncoderOptions, EncoderOutput, SpeechEncoder
 from ser_zoo.features import frame_mask
 from ser_zoo.models.base import Optim, SERModule
-from ser_zoo.models.layers import LayerMix, PooledBatchNorm, StateScaling, masked_mean
+from ser_zoo.models.layers import Condense, LayerMix, PooledBatchNorm, StateScaling, masked_mean
 
 
 class ProbeNetwork(nn.Module):
@@ -48,7 +48,10 @@ class ProbeNetwork(nn.Module):
     ) -> None:
         super().__init__()
         self.encoder = encoder
-        self.mix = LayerMix(len(encoder.layers), encoder.width, state_scaling)
+        # The mean over time comes first where it may: what follows is linear and then runs once per clip. Statistics of the
+        # training side are over frames.
+        self.condense = None if state_scaling == "training" else Condense(state_scaling, stride=None)
+        self.mix = LayerMix(len(encoder.layers), encoder.width, "training" if self.condense is None else "none")
         self.norm: nn.Module = PooledBatchNorm(encoder.width) if batch_norm else nn.Identity()
         self.project: nn.Module = nn.Identity() if projection is None else nn.Linear(encoder.width, projection)
         self.classifier = nn.Linear(projection or encoder.width, classes)
@@ -59,10 +62,12 @@ class ProbeNetwork(nn.Module):
         Args:
             waveforms: (B, T), zero beyond each clip's end.
             lengths: (B,) samples.
-            encoded: the encoder's output for these waveforms if it is known; None computes it.
+            encoded: the encoder's output for these waveforms, condensed, if it is known; None computes it.
         """
-        states, counts = self.encoder(waveforms, lengths) if encoded is None else encoded
-        # P is linear, so the mean may come first: the rest then runs once per clip instead of once per frame.
+        if encoded is None:
+            encoded = self.encoder(waveforms, lengths)
+            encoded = encoded if self.condense is None else self.condense(*encoded)
+        states, counts = encoded
         pooled = masked_mean(self.mix(states), frame_mask(counts, states.shape[2]))
         logits: Tensor = self.classifier(self.project(self.norm(pooled)))
         return logits

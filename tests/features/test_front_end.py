@@ -1,12 +1,13 @@
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 import pytest
 import torch
 from torch import Tensor
 
-from ser_zoo.features import MFCC, Frames, FrontEnd, KeptFrames, Spectrogram
+from ser_zoo.features import MFCC, Frames, FrontEnd, KeptFrames, Spectrogram, rows_of
 
 LENGTHS = torch.tensor([4_000, 9_000])
 
@@ -33,9 +34,15 @@ def clips() -> Tensor:
     return waveforms
 
 
+def frames_of(front_end: FrontEnd, waveforms: Tensor, ids: list[str], kept: KeptFrames | None = None) -> tuple[Frames, ...]:
+    """What is kept of clips a, of 4,000 samples, and b, of 9,000."""
+    lengths = torch.tensor([LENGTHS["ab".index(id)] for id in ids])
+    return (kept or KeptFrames()).get(ids, partial(rows_of, front_end, waveforms, lengths))
+
+
 def test_kept_frames_are_those_of_the_front_end() -> None:
     front_end = FrontEnd(MFCC(16_000, 13, 0.01), Spectrogram(16_000, 400, 0.02))
-    kept = KeptFrames().get(front_end, clips(), LENGTHS, ["a", "b"])
+    kept = frames_of(front_end, clips(), ["a", "b"])
     for found, expected in zip(kept, front_end(clips(), LENGTHS), strict=True):
         assert found.lengths.tolist() == expected.lengths.tolist()
         torch.testing.assert_close(found.values, expected.values, atol=1e-3, rtol=1e-4)
@@ -44,8 +51,8 @@ def test_kept_frames_are_those_of_the_front_end() -> None:
 def test_an_utterance_is_computed_once_and_alike_in_any_batch() -> None:
     mfcc = Counting(16_000, 13, 0.01)
     front_end, kept = FrontEnd(mfcc), KeptFrames()
-    ((first, _),) = kept.get(front_end, clips(), LENGTHS, ["a", "b"])
-    ((again, counts),) = kept.get(front_end, clips()[:1, :4_000], LENGTHS[:1], ["a"])
+    ((first, _),) = frames_of(front_end, clips(), ["a", "b"], kept)
+    ((again, counts),) = frames_of(front_end, clips()[:1, :4_000], ["a"], kept)
     assert mfcc.calls == 2
     assert torch.equal(again[0], first[0, : counts[0]])
 
@@ -57,7 +64,7 @@ def test_values_do_not_depend_on_the_number_of_threads() -> None:
     try:
         for threads in (1, 2):
             torch.set_num_threads(threads)
-            found.append(KeptFrames().get(front_end, clips(), LENGTHS, ["a", "b"]))
+            found.append(frames_of(front_end, clips(), ["a", "b"]))
     finally:
         torch.set_num_threads(before)
     for alone, beside in zip(*found, strict=True):
@@ -68,7 +75,7 @@ def test_values_do_not_depend_on_the_number_of_threads() -> None:
 def test_an_utterance_may_stand_twice_in_a_batch() -> None:
     mfcc = Counting(16_000, 13, 0.01)
     waveforms = clips()[:1].expand(2, -1)
-    ((values, _),) = KeptFrames().get(FrontEnd(mfcc), waveforms, LENGTHS[:1].expand(2), ["a", "a"])
+    ((values, _),) = frames_of(FrontEnd(mfcc), waveforms, ["a", "a"])
     assert mfcc.calls == 1
     assert torch.equal(values[0], values[1])
 
@@ -77,7 +84,7 @@ def test_what_exceeds_the_limit_is_computed_each_time() -> None:
     mfcc = Counting(16_000, 13, 0.01)
     kept = KeptFrames(limit=26 * 13 * 4)  # the 26 frames of the first clip fit
     for _ in range(2):
-        kept.get(FrontEnd(mfcc), clips(), LENGTHS, ["a", "b"])
+        frames_of(FrontEnd(mfcc), clips(), ["a", "b"], kept)
     assert mfcc.calls == 3
     assert list(kept.rows) == ["a"]
 
@@ -87,20 +94,20 @@ def test_what_is_costly_is_computed_once_by_all_processes(tmp_path: Path, monkey
     found, calls = [], []
     for _ in range(2):  # each forgets what it kept, as another process would
         mfcc = Costly(16_000, 13, 0.01)
-        ((values, _),) = KeptFrames().get(FrontEnd(mfcc), clips(), LENGTHS, ["a", "b"])
+        ((values, _),) = frames_of(FrontEnd(mfcc), clips(), ["a", "b"])
         found.append(values)
         calls.append(mfcc.calls)
     assert calls == [2, 0]
     assert torch.equal(*found)
     louder, other = Costly(16_000, 13, 0.01), Costly(16_000, 12, 0.01)
-    KeptFrames().get(FrontEnd(louder), 2 * clips(), LENGTHS, ["a", "b"])  # other samples under the same ids
-    KeptFrames().get(FrontEnd(other), clips(), LENGTHS, ["a", "b"])
+    frames_of(FrontEnd(louder), 2 * clips(), ["a", "b"])  # other samples under the same ids
+    frames_of(FrontEnd(other), clips(), ["a", "b"])
     assert (louder.calls, other.calls) == (2, 2)
 
 
 def test_what_is_not_costly_is_not_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SER_ZOO_CACHE", str(tmp_path))
-    KeptFrames().get(FrontEnd(MFCC(16_000, 13, 0.01)), clips(), LENGTHS, ["a", "b"])
+    frames_of(FrontEnd(MFCC(16_000, 13, 0.01)), clips(), ["a", "b"])
     assert not list(tmp_path.iterdir())
 
 

@@ -327,6 +327,13 @@ def test_waveforms_that_vary_are_refused_under_a_frozen_encoder(
         L.Trainer(max_epochs=1, **QUIET).fit(frozen, datamodule=data)
 
 
+def test_there_is_no_stretch_of_a_mean_to_hide(small_emo_db: Path, tmp_path: Path) -> None:
+    data = SERDataModule("emo_db", str(small_emo_db))
+    probe = small_model("probe", tmp_path, optim=Optim(time_masks=1))
+    with pytest.raises(SERZooError, match=r"time_masks: probe reads the mean of a clip.*Leave it out"):
+        L.Trainer(max_epochs=1, **QUIET).fit(probe, datamodule=data)
+
+
 def test_a_frozen_encoder_keeps_what_it_gives_of_copies(small_emo_db: Path, tmp_path: Path) -> None:
     data = SERDataModule("emo_db", str(small_emo_db), speeds=[0.9])
     frozen = small_model("cross_attn", tmp_path, finetune_from=None)

@@ -10,6 +10,7 @@ import torch
 from torch.utils.data import DataLoader
 
 from ser_zoo.data import SERDataModule
+from ser_zoo.encoders import FeatureStore
 from ser_zoo.errors import SERZooError
 from ser_zoo.models import create_model
 from ser_zoo.models.base import Optim
@@ -127,3 +128,26 @@ def test_another_sample_rate_of_the_data_is_refused(emo_db: Path) -> None:
     data = SERDataModule("emo_db", str(emo_db), sample_rate=16_000)
     with pytest.raises(SERZooError, match="expects 22050 Hz, but its data has 16000 Hz"):
         L.Trainer(max_epochs=1, **QUIET).fit(small_cnn(data), datamodule=data)
+
+
+@pytest.mark.parametrize(("name", "settings"), [("probe", {"state_scaling": "squash"}), ("cta_rnn", {"stride": 4})])
+def test_condensed_states_are_kept_and_are_those_of_the_encoder(
+    name: str, settings: dict[str, object], small_emo_db: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SER_ZOO_CACHE", str(tmp_path / "cache"))
+    data, model = SERDataModule("emo_db", str(small_emo_db), batch_size=16), small_model(name, tmp_path, **settings)
+    read: list[str] = []
+    monkeypatch.setattr(
+        FeatureStore, "get", lambda store, ids, *rest, get=FeatureStore.get: read.extend(ids) or get(store, ids, *rest)
+    )
+    trainer = L.Trainer(max_epochs=2, num_sanity_val_steps=0, **QUIET)
+    trainer.fit(model, datamodule=data)
+    rows = [*data.split.train, *data.split.validation]
+    assert sorted(read) == sorted(row.id for row in rows)  # once each, in two epochs
+    batch = next(iter(data.train_dataloader()))
+    kept = model.eval().encode(batch)
+    with torch.no_grad():
+        live = model.condense(*model.encoder(batch.waveforms, batch.lengths))
+    assert torch.equal(kept.lengths, live.lengths)
+    torch.testing.assert_close(kept.states, live.states, atol=2e-3, rtol=2e-3)
+    assert len(read) == len(rows)

@@ -26,7 +26,7 @@ def reference(network: nn.Module, states: Tensor) -> Tensor:
 
     def scaled(values: Tensor) -> Tensor:
         normalised = F.layer_norm(values, values.shape[-1:])
-        return normalised.tanh() if network.fusion.squash else normalised
+        return normalised.tanh() if network.condense.scaling == "squash" else normalised
 
     if network.fusion.fusion == "concatenate":
         frames = torch.cat([linear(p, scaled(w)) for p, w in zip(projections, states, strict=True)], dim=-1)
@@ -64,7 +64,7 @@ def test_logits_are_those_of_the_equations(fusion: str, attention: tuple[bool, b
         nn.init.normal_(model.network.fusion.mix.weights)
     batch = batch_of(model, [0.5, 1.2])
     with torch.no_grad():
-        states, lengths = model.encode(batch)
+        states, lengths = model.encoder(batch.waveforms, batch.lengths)
         logits = model(batch)
         for row, length in enumerate(lengths.tolist()):
             torch.testing.assert_close(logits[row], reference(model.network, states[row, :, :length]), atol=1e-5, rtol=1e-4)
@@ -121,7 +121,7 @@ def test_clip_dropout_drops_a_channel_in_all_frames(tmp_path: Path) -> None:
     fusion = small_model("cta_rnn", tmp_path, clip_dropout=0.5).network.fusion.train()
     kept: list[Tensor] = []
     fusion.projections[0].register_forward_pre_hook(lambda module, given: kept.append(given[0] != 0))
-    fusion(torch.randn(2, 2, 6, 32), torch.tensor([6, 6]))
+    fusion(torch.randn(2, 2, 6, 32))
     assert torch.equal(kept[0].any(1), kept[0].all(1))
     assert not kept[0].all()
     assert not torch.equal(kept[0][0], kept[0][1])

@@ -8,8 +8,11 @@ import sklearn.preprocessing
 import torch
 from torch import Tensor, nn
 
+from ser_zoo.features import frame_mask
 from ser_zoo.models.layers import (
+    Condense,
     CrossAttention,
+    FrameScaling,
     LayerMix,
     MaskedBatchNorm,
     MaskedBiRNN,
@@ -132,6 +135,26 @@ def test_positions_are_those_of_the_paper(size: int) -> None:
 
 def test_positions_keep_the_type_of_the_values() -> None:
     assert SinusoidalPositions(4)(torch.zeros(1, 3, 4, dtype=torch.bfloat16)).dtype == torch.bfloat16
+
+
+# Condensed states.
+
+
+@pytest.mark.parametrize("scaling", ["none", "frame", "squash"])
+@pytest.mark.parametrize("stride", [1, 3, None])
+def test_states_are_scaled_by_frame_and_averaged_within_their_clip(scaling: FrameScaling, stride: int | None) -> None:
+    lengths = torch.tensor([7, 4])
+    states = draw(2, 3, 7, 5) * frame_mask(lengths, 7)[:, None, :, None]
+    condensed, counts = Condense(scaling, stride)(states, lengths)
+    for row, length in enumerate(lengths.tolist()):
+        valid = states[row, :, :length]
+        if scaling != "none":
+            valid = (valid - valid.mean(-1, keepdim=True)) / (valid.var(-1, correction=0, keepdim=True) + 1e-5).sqrt()
+        valid = valid.tanh() if scaling == "squash" else valid
+        means = torch.stack([part.mean(1) for part in valid.split(stride or length, dim=1)], dim=1)
+        assert counts[row] == means.shape[1]
+        torch.testing.assert_close(condensed[row, :, : counts[row]], means)
+        assert not condensed[row, :, counts[row] :].any()
 
 
 # Mixture of layers.

@@ -18,9 +18,9 @@ def reference(network: nn.Module, states: Tensor) -> Tensor:
     """Logits of one clip with (L, T, D) states as the source has it: mix and project every frame, then the mean."""
     if network.mix.standardise is not None:
         states = network.mix.standardise(states.transpose(0, 1)).transpose(0, 1)
-    if network.mix.by_frame:
+    elif network.condense.scaling != "none":
         states = (states - states.mean(-1, keepdim=True)) / (states.var(-1, correction=0, keepdim=True) + 1e-5).sqrt()
-        states = states.tanh() if network.mix.squash else states
+        states = states.tanh() if network.condense.scaling == "squash" else states
     weights = torch.ones(1) if network.mix.weights is None else network.mix.weights.softmax(0)
     mean = torch.einsum("l,ltd->td", weights, states).mean(0)
     if isinstance(network.norm, nn.BatchNorm1d):
@@ -50,7 +50,7 @@ def test_logits_are_those_of_the_equations(
         network.mix.standardise.fit([3 + torch.randn(9, len(network.encoder.layers), network.encoder.width)])
     batch = batch_of(model, [0.5, 1.2])
     with torch.no_grad():
-        states, lengths = model.encode(batch)
+        states, lengths = model.encoder(batch.waveforms, batch.lengths)
         logits = model(batch)
         for row, length in enumerate(lengths.tolist()):
             torch.testing.assert_close(logits[row], reference(network, states[row, :, :length]), atol=1e-5, rtol=1e-4)
