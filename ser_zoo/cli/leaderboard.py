@@ -20,8 +20,6 @@ from ser_zoo.errors import SERZooError
 if TYPE_CHECKING:
     from lightning.pytorch.cli import LightningArgumentParser
 
-    from ser_zoo.leaderboard.grid import Resolved
-
 Number = TypeVar("Number", int, float)
 
 ACTIONS = {
@@ -54,8 +52,8 @@ def run(argv: Sequence[str]) -> int:
     return {"run": _run, "report": _report}[action](argv[1:])
 
 
-def resolve(arguments: Sequence[str]) -> Resolved:
-    """What ``ser-zoo fit`` makes of a command line with ``--config=FILE``.
+def resolve(arguments: Sequence[str]) -> dict[str, Any]:
+    """All arguments that ``ser-zoo fit`` would run with, for those of a command line with ``--config=FILE``.
 
     Raises:
         SERZooError: the parser refuses them.
@@ -68,21 +66,13 @@ def resolve(arguments: Sequence[str]) -> Resolved:
         name = str(content["model"]["name"])
     except (OSError, yaml.YAMLError, KeyError, TypeError) as error:
         raise SERZooError(f"Cannot read a model's name from the configuration {config}: {error!r}.") from error
-    from ser_zoo.leaderboard.grid import Resolved
-
     parser = _fit_parser(name)
     try:
         text = parser.dump(parser.parse_args(list(arguments)), skip_none=False)
     except argparse.ArgumentError as error:
         raise SERZooError(f"ser-zoo fit refuses the arguments {' '.join(arguments)}: {error}") from error
-    return Resolved(yaml.safe_load(text), _defaults(name))
-
-
-@cache
-def _defaults(model: str) -> dict[str, Any]:
-    parser = _fit_parser(model)
-    defaults: dict[str, Any] = yaml.safe_load(parser.dump(parser.get_defaults(), skip_none=False, skip_validation=True))
-    return defaults
+    resolved: dict[str, Any] = yaml.safe_load(text)
+    return resolved
 
 
 @cache

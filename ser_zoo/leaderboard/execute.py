@@ -91,27 +91,22 @@ def inspect(cell: Cell, settings: Settings) -> tuple[State, str]:
     """What is to be done for a cell, and of a stale one what sets its row apart."""
     row = settings.results / cell.id / ROW
     if row.is_file():
-        apart = difference(_read(row.with_name(CELL)).get("parts"), cell)
-        return ("stale", apart) if apart else ("done", "")
+        stored = _read(row.with_name(CELL))
+        if stored.get("fingerprint") == cell.fingerprint:
+            return "done", ""
+        return "stale", difference(stored.get("parts"), cell.parts)
     run = settings.runs / cell.id
     return ("resume" if run.is_dir() and _begun(run) == cell.fingerprint else "run"), ""
 
 
-def difference(before: object, cell: Cell) -> str:
-    """What sets a row of these parts and a cell apart, in words; empty if nothing does."""
+def difference(before: object, now: Mapping[str, Any]) -> str:
+    """What sets two cells apart, in words."""
     if not isinstance(before, dict):
         return f"its row has no {CELL}, so nobody knows what it was made of"
-    old, new = flat(before), flat(cell.parts)
-    # The row is older than these, and was made as they are by default.
-    new = {key: value for key, value in new.items() if key in old or not _default(cell, key, value)}
+    old, new = flat(before), flat(now)
     keys = sorted(key for key in old.keys() | new.keys() if old.get(key) != new.get(key))
     told = "; ".join(f"{key.removeprefix('config.')} was {old.get(key)}, is {new.get(key)}" for key in keys[:3])
     return told + (f"; and {len(keys) - 3} more" if len(keys) > 3 else "")
-
-
-def _default(cell: Cell, key: str, value: object) -> bool:
-    name = key.removeprefix("config.")
-    return key != name and name in cell.defaults and cell.defaults[name] == value
 
 
 def run_cell(cell: Cell, settings: Settings, stopped: Callable[[], bool] = lambda: False) -> Outcome:

@@ -15,8 +15,7 @@
         arguments: {trainer.max_epochs: 100}   # further ones of ser-zoo fit
 
 A cell is one fold. Its fingerprint is a hash over what decides its numbers: the arguments of ``fit`` without paths, the
-protocol, the manifest of the corpus, and the version of this package. An argument that came after a row was made, and stands
-at its default, sets nothing apart: a new one must by default leave things as they were.
+protocol, the manifest of the corpus, and the version of this package.
 """
 
 from __future__ import annotations
@@ -27,10 +26,10 @@ import json
 import os
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, fields
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import yaml
 
@@ -49,21 +48,8 @@ NAME = re.compile(r"[\w][\w.+-]*")  # of a folder
 # Where a corpus lies, which of its folds is meant, and how its recordings are kept decide no number.
 PASSING_DATA = ("root", "fold", "num_workers", "cache", "cache_gib")
 
-
-class Resolved(NamedTuple):
-    """What ``ser-zoo fit`` makes of a command line.
-
-    Attributes:
-        arguments: all that it would run with.
-        defaults: what they are when none is given.
-    """
-
-    arguments: dict[str, Any]
-    defaults: dict[str, Any]
-
-
-Resolve = Callable[[Sequence[str]], Resolved]
-"""The parser of ``ser-zoo fit``."""
+Resolve = Callable[[Sequence[str]], dict[str, Any]]
+"""Gives all arguments that ``ser-zoo fit`` would run with, defaults included, for those of a command line."""
 
 
 @dataclass(frozen=True)
@@ -75,14 +61,12 @@ class Cell:
         fold: its number.
         arguments: of ``ser-zoo fit``, without the fold and the folder of the run.
         parts: what the fingerprint is made of: plain values.
-        defaults: of ``parts["config"]``.
     """
 
     group: str
     fold: int
     arguments: tuple[str, ...]
     parts: Mapping[str, Any]
-    defaults: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def id(self) -> str:
@@ -189,14 +173,14 @@ class _Group:
     Attributes:
         id: see ``Cell.group``.
         arguments: of ``ser-zoo fit``.
-        resolved: what they come to.
+        resolved: all of them, defaults included.
         data: any fold of it.
         folds: which; None for all.
     """
 
     id: str
     arguments: tuple[str, ...]
-    resolved: Resolved
+    resolved: Mapping[str, Any]
     data: SERDataModule
     folds: tuple[int, ...] | None
 
@@ -212,15 +196,15 @@ class _Group:
         for fold in self.folds or ():
             protocol.check_fold(fold, utterances)
         parts = {
-            "config": deciding(self.resolved.arguments),
+            "config": deciding(self.resolved),
             "corpus": {"name": self.data.corpus.name, "manifest": manifest},
             "protocol": {"name": protocol.name, "version": protocol.version, "hash": protocol.hash},
             "ser_zoo": __version__,
         }
-        count, defaults = protocol.folds_of(utterances), deciding(self.resolved.defaults)
+        count = protocol.folds_of(utterances)
         for fold in wanted:
             if fold <= count:  # of all that there can be
-                yield Cell(self.id, fold, self.arguments, {**parts, "fold": fold}, defaults)
+                yield Cell(self.id, fold, self.arguments, {**parts, "fold": fold})
 
 
 def _groups(run: object, defaults: Mapping[str, Any], folder: Path, resolve: Resolve, place: str) -> Iterator[_Group]:
@@ -237,7 +221,7 @@ def _groups(run: object, defaults: Mapping[str, Any], folder: Path, resolve: Res
     for config in _configs(options, defaults, folder, place):
         for protocol in _texts(options, "protocols", place) or [""]:
             arguments = [f"--config={config}", *([f"--data.protocol={protocol}"] if protocol else []), *given]
-            resolved, standard = resolve(arguments)
+            resolved = resolve(arguments)
             model: Mapping[str, Any] = resolved["model"]
             data = SERDataModule(**resolved["data"], seed=0)
             name = str(options.get("name", model["name"]))
@@ -252,15 +236,12 @@ def _groups(run: object, defaults: Mapping[str, Any], folder: Path, resolve: Res
                     yield _Group(
                         id=f"{data.corpus.name}/{data.protocol.name}/{name}/{short}/seed-{seed}",
                         arguments=(*arguments, *chosen, f"--seed_everything={seed}"),
-                        resolved=Resolved(
-                            {
-                                **resolved,
-                                "model": {**model, "encoder": short} if takes_one else model,
-                                "data": {**resolved["data"], "protocol": data.protocol.name},
-                                "seed_everything": seed,
-                            },
-                            standard,
-                        ),
+                        resolved={
+                            **resolved,
+                            "model": {**model, "encoder": short} if takes_one else model,
+                            "data": {**resolved["data"], "protocol": data.protocol.name},
+                            "seed_everything": seed,
+                        },
                         data=data,
                         folds=folds,
                     )

@@ -212,26 +212,6 @@ def test_a_row_under_another_fingerprint_is_stale_and_moves_only_when_asked(benc
     assert {path.name for path in moved.parent.iterdir()} == {"fold-1", "fold-1-2"}
 
 
-def test_an_argument_that_came_after_a_row_sets_it_apart_unless_it_stands_at_its_default(bench: Bench) -> None:
-    bench.run([bench.cell(1)])
-    new = bench.cell(1, **{"model.gain": 0.0})
-    assert inspect(replace(new, defaults={"model.gain": 0.0}), bench.settings) == ("done", "")
-    assert inspect(replace(new, defaults={"model.gain": 0.5}), bench.settings) == ("stale", "model.gain was None, is 0.0")
-    assert inspect(new, bench.settings)[0] == "stale"  # nobody knows its default
-
-
-def test_an_argument_that_is_gone_sets_a_row_apart(bench: Bench) -> None:
-    bench.run([bench.cell(1, **{"model.gain": 0.0})])
-    cell = replace(bench.cell(1), defaults={"model.gain": 0.0})
-    assert inspect(cell, bench.settings) == ("stale", "model.gain was 0.0, is None")
-
-
-def test_a_default_that_changed_sets_a_row_apart(bench: Bench) -> None:
-    bench.run([bench.cell(1, **{"model.gain": 0.0})])
-    cell = replace(bench.cell(1, **{"model.gain": 1.0}), defaults={"model.gain": 1.0})
-    assert inspect(cell, bench.settings) == ("stale", "model.gain was 0.0, is 1.0")
-
-
 def test_a_row_without_its_fingerprint_is_stale(bench: Bench) -> None:
     bench.run([bench.cell(1)])
     (bench.result(1) / "cell.json").unlink()
