@@ -25,7 +25,7 @@ ROOMS = (
     "inference",
     "cli",
 )
-FOUNDATIONS = ("errors", "registry", "metrics", "cache", "threads")
+FOUNDATIONS = ("errors", "registry", "metrics", "cache", "settings", "threads")
 ANYTHING = ("inference", "cli")
 FILES = sorted(PACKAGE.rglob("*.py"))
 SLOW = "torch", "lightning", "transformers", "numpy"

@@ -22,6 +22,7 @@ from ser_zoo.errors import ProtocolError, RunError, SERZooError
 from ser_zoo.evaluation import Run, Tracking, choose_root, fold_folder, pool, run_folds, write_json
 from ser_zoo.evaluation.search import validate_fold
 from ser_zoo.models import MODELS, model_class
+from ser_zoo.settings import settled
 
 Monitor = Literal["val/ua", "val/wa", "val/macro_f1", "val/loss", "last"]
 DESCRIPTION = """Train on the training speakers of a fold, choose the epoch on its validation speakers, test that checkpoint
@@ -289,7 +290,7 @@ def _check_resumption(root: Path, folds: Sequence[int], config: Any) -> None:
         file = fold_folder(root, fold) / "config.yaml"
         if not file.is_file():
             continue
-        before, now = _flat(yaml.safe_load(file.read_text()) or {}), _flat(yaml.safe_load(config(fold)))
+        before, now = settled(yaml.safe_load(file.read_text()) or {}), settled(yaml.safe_load(config(fold)))
         differing = sorted(
             key for key in before.keys() | now.keys() if key.split(".")[0] not in PASSING and before.get(key) != now.get(key)
         )
@@ -307,13 +308,6 @@ def dump(parser: LightningArgumentParser, options: Namespace, fold: int) -> str:
     config.data.fold = fold
     text: str = parser.dump(config, skip_none=False)
     return text
-
-
-def _flat(config: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for key, value in config.items():
-        flat.update(_flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {prefix + key: value})
-    return flat
 
 
 def _arguments(options: Namespace) -> dict[str, Any]:

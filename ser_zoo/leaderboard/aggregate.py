@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import groupby
@@ -25,6 +25,7 @@ from ser_zoo.evaluation.robustness import ROBUSTNESS, Report, pool_robustness, r
 from ser_zoo.evaluation.statistics import Comparison, Counts, Interval, SeedSpread, SignedRank, Spread, Verdict
 from ser_zoo.leaderboard.references import Claim, Figure, Reference, claims, references
 from ser_zoo.leaderboard.results import Entry, same_but_seed
+from ser_zoo.settings import settled
 
 Kind = Literal["honest", "as_published", "synthetic"]
 KINDS: tuple[Kind, ...] = ("honest", "as_published", "synthetic")
@@ -430,7 +431,7 @@ def _compare(one: Line, other: Line) -> Comparison | str:
 
 def _variants(lines: Sequence[Line]) -> list[str]:
     """What tells each line from the others of its model and encoder."""
-    settings = [dict(_flat(line.first.config)) for line in lines]
+    settings = [settled(line.first.config) for line in lines]
     names = [(line.first.model, line.first.encoder) for line in lines]
     found = []
     for own, name, line in zip(settings, names, lines, strict=True):
@@ -452,16 +453,9 @@ def _variants(lines: Sequence[Line]) -> list[str]:
     ]
 
 
-def _flat(config: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    for key, value in config.items():
-        if isinstance(value, Mapping):
-            yield from _flat(value, f"{prefix}{key}.")
-        else:
-            yield f"{prefix}{key}", value
-
-
 def _same_network(one: Line, other: Line) -> bool:
-    return all(one.first.config.get(part) == other.first.config.get(part) for part in ("model", "trainer", "selection"))
+    own, theirs = ({**line.first.config, "data": {}} for line in (one, other))
+    return settled(own) == settled(theirs)
 
 
 def _missing(entry: Entry) -> str:

@@ -35,8 +35,9 @@ from typing import Any, Literal
 
 from ser_zoo.cache import atomic_path
 from ser_zoo.errors import RunError
-from ser_zoo.leaderboard.grid import Cell, flat
+from ser_zoo.leaderboard.grid import Cell
 from ser_zoo.leaderboard.lock import Holder, Lock, Process, take
+from ser_zoo.settings import flat, settled
 
 ROW, CELL, CURVES = "result.json", "cell.json", "metrics.csv"
 KEPT, KEPT_IF_THERE = (ROW, "predictions.csv"), ("robustness.json",)
@@ -91,21 +92,19 @@ def inspect(cell: Cell, settings: Settings) -> tuple[State, str]:
     """What is to be done for a cell, and of a stale one what sets its row apart."""
     row = settings.results / cell.id / ROW
     if row.is_file():
-        stored = _read(row.with_name(CELL))
-        if stored.get("fingerprint") == cell.fingerprint:
-            return "done", ""
-        return "stale", difference(stored.get("parts"), cell.parts)
+        apart = difference(_read(row.with_name(CELL)).get("parts"), cell.parts)
+        return ("stale", apart) if apart else ("done", "")
     run = settings.runs / cell.id
     return ("resume" if run.is_dir() and _begun(run) == cell.fingerprint else "run"), ""
 
 
 def difference(before: object, now: Mapping[str, Any]) -> str:
-    """What sets two cells apart, in words."""
+    """What sets the parts of two cells apart, in words; empty if nothing does."""
     if not isinstance(before, dict):
         return f"its row has no {CELL}, so nobody knows what it was made of"
-    old, new = flat(before), flat(now)
+    old, new = ({**flat({**parts, "config": {}}), **settled(parts.get("config", {}))} for parts in (before, now))
     keys = sorted(key for key in old.keys() | new.keys() if old.get(key) != new.get(key))
-    told = "; ".join(f"{key.removeprefix('config.')} was {old.get(key)}, is {new.get(key)}" for key in keys[:3])
+    told = "; ".join(f"{key} was {old.get(key)}, is {new.get(key)}" for key in keys[:3])
     return told + (f"; and {len(keys) - 3} more" if len(keys) > 3 else "")
 
 

@@ -15,7 +15,8 @@
         arguments: {trainer.max_epochs: 100}   # further ones of ser-zoo fit
 
 A cell is one fold. Its fingerprint is a hash over what decides its numbers: the arguments of ``fit`` without paths, the
-protocol, the manifest of the corpus, and the version of this package.
+protocol, the manifest of the corpus, and the version of this package. A setting that came after a row was made sets nothing
+apart while it stands as that row had it (`ser_zoo.settings`).
 """
 
 from __future__ import annotations
@@ -36,6 +37,7 @@ import yaml
 from ser_zoo import __version__
 from ser_zoo.errors import SERZooError, UnknownNameError
 from ser_zoo.registry import lookup
+from ser_zoo.settings import flat
 
 if TYPE_CHECKING:
     from ser_zoo.corpora.base import Corpus, Utterance
@@ -149,18 +151,6 @@ def shard(cells: Sequence[Cell], part: str) -> list[Cell]:
             "begin with 1 by --array=1-8."
         )
     return list(cells[int(first) - 1 :: int(count)])
-
-
-def flat(nested: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Mappings in mappings as one, with dots between the keys.
-
-    >>> flat({"a": {"b": 1, "c": []}, "d": None})
-    {'a.b': 1, 'a.c': [], 'd': None}
-    """
-    pairs: dict[str, Any] = {}
-    for key, value in nested.items():
-        pairs |= flat(value, f"{prefix}{key}.") if isinstance(value, Mapping) else {prefix + key: value}
-    return pairs
 
 
 # From the file to groups.

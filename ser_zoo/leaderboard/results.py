@@ -16,6 +16,7 @@ import numpy.typing as npt
 from ser_zoo.errors import ProtocolError, RunError, UnknownNameError
 from ser_zoo.evaluation.result import ROW, Predicted, Row, read_predictions, read_result
 from ser_zoo.protocols import find_protocol
+from ser_zoo.settings import settled
 
 
 @dataclass(frozen=True)
@@ -157,9 +158,8 @@ def same_but_seed(entries: Sequence[Entry]) -> list[list[Entry]]:
 
 
 def _settings(row: Row) -> str:
-    # What is written into every row, but neither fold nor seed nor what was found by training. An old row that lacks a setting
-    # differs from a new one that has its default, which is right: it was made by other code.
-    deciding = row["labels"], row["protocol"]["hash"], row["config"], row["encoder"]
+    # What is written into every row, but neither fold nor seed nor what was found by training.
+    deciding = row["labels"], row["protocol"]["hash"], settled(row["config"]), row["encoder"]
     return hashlib.sha256(json.dumps(deciding, sort_keys=True).encode()).hexdigest()[:8]
 
 

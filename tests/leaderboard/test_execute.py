@@ -212,6 +212,16 @@ def test_a_row_under_another_fingerprint_is_stale_and_moves_only_when_asked(benc
     assert {path.name for path in moved.parent.iterdir()} == {"fold-1", "fold-1-2"}
 
 
+def test_a_setting_that_came_after_a_row_sets_it_apart_only_where_it_is_used(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ser_zoo.settings.ADDED", {"model.gain": 0.0})
+    bench.run([bench.cell(1)])
+    assert inspect(bench.cell(1, **{"model.gain": 0.0}), bench.settings) == ("done", "")
+    assert inspect(bench.cell(1, **{"model.gain": 0.5}), bench.settings) == ("stale", "model.gain was 0.0, is 0.5")
+    assert inspect(bench.cell(1, **{"model.loss": 0.0}), bench.settings) == ("stale", "model.loss was None, is 0.0")
+
+
 def test_a_row_without_its_fingerprint_is_stale(bench: Bench) -> None:
     bench.run([bench.cell(1)])
     (bench.result(1) / "cell.json").unlink()

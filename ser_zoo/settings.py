@@ -1,0 +1,26 @@
+"""Settings as one flat mapping, and what rows were made under that are older than a setting."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+ADDED: Mapping[str, object] = {"model.optim.linear_delta": 0.0}
+"""Settings that came when there were rows already, and what those rows were made under."""
+
+
+def flat(nested: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Mappings in mappings as one, with dots between the keys.
+
+    >>> flat({"a": {"b": 1, "c": []}, "d": None})
+    {'a.b': 1, 'a.c': [], 'd': None}
+    """
+    pairs: dict[str, Any] = {}
+    for key, value in nested.items():
+        pairs |= flat(value, f"{prefix}{key}.") if isinstance(value, Mapping) else {prefix + key: value}
+    return pairs
+
+
+def settled(config: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings of a row's or a cell's ``config``, flat, with those that came after it was made."""
+    return {**ADDED, **flat(config)}

@@ -1,0 +1,21 @@
+from __future__ import annotations
+
+import pytest
+
+from ser_zoo.models.base import Optim
+from ser_zoo.settings import ADDED, flat, settled
+
+
+def test_mappings_in_mappings_become_one() -> None:
+    assert flat({"a": {"b": 1, "c": [], "e": {}}, "d": None}) == {"a.b": 1, "a.c": [], "d": None}
+
+
+def test_what_a_row_says_goes_before_what_older_ones_were_made_under(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ser_zoo.settings.ADDED", {"model.gain": 0.0})
+    assert settled({"model": {"width": 3}}) == {"model.width": 3, "model.gain": 0.0}
+    assert settled({"model": {"gain": 0.5}}) == {"model.gain": 0.5}
+
+
+def test_older_rows_were_made_under_what_is_the_default_now() -> None:
+    # Or a row made without the setting and one made before it came would be told apart.
+    assert {f"model.optim.{name}": getattr(Optim(), name) for name in ("linear_delta",)} == ADDED
