@@ -103,7 +103,11 @@ def _run(argv: Sequence[str]) -> int:
     cells = shard(grid.cells, options.shard) if options.shard else grid.cells
     states = {cell.id: inspect(cell, settings) for cell in cells}
     known = estimates([settings.results, *grid.durations])
-    run = [cell for cell in cells if states[cell.id][0] in ("run", "resume", *(["stale"] if settings.rerun_stale else []))]
+    run = [
+        cell
+        for cell in cells
+        if states[cell.id][0] in ("run", "resume", "measure", *(["stale"] if settings.rerun_stale else []))
+    ]
 
     from rich.console import Console
 

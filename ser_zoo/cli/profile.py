@@ -14,6 +14,7 @@ from ser_zoo.cli.fit import add_model_arguments, expand_names, model_arguments, 
 from ser_zoo.cli.predict import choose_device
 from ser_zoo.cli.tables import quiet_lightning, table
 from ser_zoo.errors import SERZooError
+from ser_zoo.evaluation import write_json
 from ser_zoo.inference import load_model, profile
 from ser_zoo.models import MODELS, create_model
 from ser_zoo.models.base import SERModule
@@ -34,6 +35,8 @@ def run(argv: Sequence[str]) -> int:
             raise SERZooError(f"--{what} {value:g} makes no sense; expected more than 0.")
     model = _model(name, options).to(choose_device(options.device))
     found = profile(model, options.seconds, options.repeats)
+    if options.output is not None:
+        write_json(options.output, found)
     if options.format == "json":
         print(json.dumps(found, indent=2))
         return 0
@@ -75,6 +78,7 @@ def _parser(name: str | None) -> LightningArgumentParser:
     parser.add_argument("--repeats", type=int, default=20, help="measured calls per length")
     parser.add_argument("--device", default="auto", help="cpu, cuda, cuda:1, mps ... (default: auto)")
     parser.add_argument("--format", choices=("table", "json"), default="table", help="of the output")
+    parser.add_argument("--output", type=Path | None, default=None, help="also write the figures to this JSON file")
     return parser
 
 

@@ -32,7 +32,7 @@ KINDS: tuple[Kind, ...] = ("honest", "as_published", "synthetic")
 METRICS = ("ua", "wa", "macro_f1")
 FEWEST_UTTERANCES = 10  # of a speaker who may be called the worst
 MOST_DIFFERENCES = 3  # settings that are written out to tell two lines apart; of more the digits of their hash stand
-LATENCY_SECONDS = 3.0  # length of the clip whose latency is shown
+COST_SECONDS = 3.0  # length of the clip whose cost is shown
 PROFILE, CURVES = "profile.json", "metrics.csv"
 
 
@@ -52,6 +52,24 @@ class Calibration(NamedTuple):
     ece_before: float
     ece_after: float | None
     missing: str | None
+
+
+class Cost(NamedTuple):
+    """What a model costs on one clip of ``COST_SECONDS``, alone in its batch, from waveform to logits.
+
+    Attributes:
+        latency: median, ms.
+        slow: 95th percentile, ms.
+        real_time_factor: median time per second of audio.
+        macs: multiply-accumulates per second of audio.
+        where: device and number of threads.
+    """
+
+    latency: float
+    slow: float
+    real_time_factor: float
+    macs: float
+    where: str
 
 
 class Standing(NamedTuple):
@@ -192,15 +210,15 @@ class Line:
         return Calibration(before, after, before.error, after.error, None)
 
     @cached_property
-    def latency(self) -> float | None:
-        """Milliseconds for a clip of ``LATENCY_SECONDS`` by the profile beside the rows; None where there is none.
+    def cost(self) -> Cost | None:
+        """By the profile beside the rows; None where there is none.
 
         Raises:
             RunError: the profile cannot be read, or is of another model.
         """
         for folder in (self.first.paths[0].parent, self.first.paths[0].parent.parent):
             if (folder / PROFILE).is_file():
-                return _latency(folder / PROFILE, self.first.model)
+                return _cost(folder / PROFILE, self.first.model)
         return None
 
     @cached_property
@@ -481,14 +499,15 @@ def _robustness(path: Path, row: Row) -> Report:
     return report
 
 
-def _latency(path: Path, model: str) -> float:
+def _cost(path: Path, model: str) -> Cost:
     expected = "Expected the output of ser-zoo profile --format json for the model of the rows beside it."
     try:
         profile = json.loads(path.read_text())
-        clips = {clip["seconds"]: float(clip["p50_ms"]) for clip in profile["clips"]}
-        found, latency = profile["model"], clips[LATENCY_SECONDS]
+        clip = {clip["seconds"]: clip for clip in profile["clips"]}[COST_SECONDS]
+        p50, p95, factor, macs = (float(clip[key]) for key in ("p50_ms", "p95_ms", "real_time_factor", "macs_per_second"))
+        found, where = profile["model"], f"{profile['device']}, {profile['threads']} thread{'s' * (profile['threads'] != 1)}"
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise RunError(f"Cannot read a clip of {LATENCY_SECONDS:g} s from the profile {path}: {error!r}. {expected}") from error
+        raise RunError(f"Cannot read a clip of {COST_SECONDS:g} s from the profile {path}: {error!r}. {expected}") from error
     if found != model:
         raise RunError(f"The profile {path} is of {found}, the rows beside it are of {model}. {expected}")
-    return latency
+    return Cost(p50, p95, factor, macs, where)

@@ -10,7 +10,7 @@ Below the folder of the runs::
 and below that of the results, whole or not at all::
 
     emo_db/loso10/probe/whisper-base-encoder/seed-1/fold-3/
-        result.json, predictions.csv, and where there are any metrics.csv (learning curves) and robustness.json
+        result.json, predictions.csv, and where there are any metrics.csv (learning curves), robustness.json and profile.json
         cell.json       the fingerprint, what it is made of, and the seconds that the cell took
 """
 
@@ -29,25 +29,25 @@ import time
 import uuid
 from collections.abc import Callable, Generator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
 from ser_zoo.cache import atomic_path
 from ser_zoo.errors import RunError
-from ser_zoo.leaderboard.grid import Cell
+from ser_zoo.leaderboard.grid import MEASURES, Cell
 from ser_zoo.leaderboard.lock import Holder, Lock, Process, take
 from ser_zoo.settings import flat, settled
 
 ROW, CELL, CURVES = "result.json", "cell.json", "metrics.csv"
-KEPT, KEPT_IF_THERE = (ROW, "predictions.csv"), ("robustness.json",)
-FIT = (sys.executable, "-c", "import sys; from ser_zoo.cli import main; sys.exit(main())", "fit")
+KEPT = ROW, "predictions.csv"
+COMMAND = (sys.executable, "-c", "import sys; from ser_zoo.cli import main; sys.exit(main())")
 TICK = 0.5  # seconds between two looks at what runs
 GRACE = 10.0  # seconds in which an interrupted training may end by itself
 TAIL = 15  # lines of a log that are shown of a cell that failed
 
-State = Literal["done", "stale", "resume", "run"]
-Result = Literal["done", "was done", "stale", "held", "failed", "interrupted"]
+State = Literal["done", "stale", "measure", "resume", "run"]
+Result = Literal["done", "measured", "was done", "stale", "held", "failed", "interrupted"]
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,7 @@ class Settings:
         runs: where the runs themselves go.
         threads: of the process of a cell.
         rerun_stale: run cells again whose row was made under another fingerprint.
-        fit: the command that trains and tests.
+        command: ``ser-zoo``, which trains, tests and measures.
         run: of this one command; see ``lock.Holder``.
     """
 
@@ -67,7 +67,7 @@ class Settings:
     runs: Path
     threads: int = 1
     rerun_stale: bool = False
-    fit: tuple[str, ...] = FIT
+    command: tuple[str, ...] = COMMAND
     run: str = field(default_factory=lambda: uuid.uuid4().hex)
 
 
@@ -77,7 +77,8 @@ class Outcome:
 
     Attributes:
         cell: its id.
-        result: ``was done`` is by another command meanwhile, ``held`` is being run by one.
+        result: ``measured`` is one whose row was there; ``was done`` is by another command meanwhile, ``held`` is being run by
+            one.
         detail: in words; of a failed cell with the last lines of its log.
         seconds: that it took.
     """
@@ -89,11 +90,13 @@ class Outcome:
 
 
 def inspect(cell: Cell, settings: Settings) -> tuple[State, str]:
-    """What is to be done for a cell, and of a stale one what sets its row apart."""
+    """What is to be done for a cell, and of a stale one what sets its row apart, of one to be measured what is missing."""
     row = settings.results / cell.id / ROW
     if row.is_file():
-        apart = difference(_read(row.with_name(CELL)).get("parts"), cell.parts)
-        return ("stale", apart) if apart else ("done", "")
+        if apart := difference(_read(row.with_name(CELL)).get("parts"), cell.parts):
+            return "stale", apart
+        missing = [name for name in cell.measures if not row.with_name(f"{name}.json").is_file()]
+        return ("measure", f"{', '.join(missing)} missing") if missing else ("done", "")
     run = settings.runs / cell.id
     return ("resume" if run.is_dir() and _begun(run) == cell.fingerprint else "run"), ""
 
@@ -188,17 +191,31 @@ def _run_locked(cell: Cell, settings: Settings, stopped: Callable[[], bool], loc
     if state == "stale" and not settings.rerun_stale:
         return Outcome(cell.id, "stale", detail)
     run, log = settings.runs / cell.id, settings.runs / f"{cell.id}.log"
+    if state != "measure" and (failed := _train(cell, settings, stopped, lock, run, log)):
+        return replace(failed, seconds=time.monotonic() - started)
+    unmeasured = _measure(cell, settings, stopped, lock, run, log)
+    seconds = time.monotonic() - started
+    if state == "measure":
+        for name in cell.measures:
+            if (made := run / f"{name}.json").is_file():
+                with atomic_path(settings.results / cell.id / made.name) as temporary:
+                    shutil.copyfile(made, temporary)
+        return unmeasured or Outcome(cell.id, "measured", seconds=seconds)
+    _keep(cell, settings, run, seconds)
+    return unmeasured or Outcome(cell.id, "done", seconds=seconds)
+
+
+def _train(cell: Cell, settings: Settings, stopped: Callable[[], bool], lock: Lock, run: Path, log: Path) -> Outcome | None:
+    """Train and test a fold that has no row yet; what came of it unless all went well."""
     if run.exists() and _begun(run) != cell.fingerprint:
         _set_aside(run, run.with_name(f"{run.name}.before"))
     if not (run / ROW).is_file():
         resumed = run.is_dir()
         _write(run.with_name(f"{run.name}.json"), {"fingerprint": cell.fingerprint, "parts": cell.parts})
-        code = _fit(cell, settings, stopped, lock, resumed, log)
-        if code is None:
-            return Outcome(cell.id, "interrupted")
-        if code != 0:
-            ended = f"signal {-code}" if code < 0 else f"exit status {code}"
-            return Outcome(cell.id, "failed", f"{ended}; log {log}\n{_tail(log)}", time.monotonic() - started)
+        arguments = [*cell.arguments, f"--folds={cell.fold}", f"--run_dir={(settings.runs / cell.group).absolute()}"]
+        arguments += ["--trainer.enable_progress_bar=false", *(["--ckpt_path=last"] if resumed else [])]
+        if failed := _call(cell, settings, stopped, lock, ["fit", *arguments], log):
+            return failed
         if not (run / ROW).is_file():
             return Outcome(cell.id, "failed", f"fit ended well, but wrote no {run / ROW}; log {log}\n{_tail(log)}")
     row = _read(run / ROW)
@@ -208,21 +225,40 @@ def _run_locked(cell: Cell, settings: Settings, stopped: Callable[[], bool], loc
         return Outcome(
             cell.id, "failed", f"{run / ROW} is of protocol hash, fold and seed {found}; expected {expected}. Remove {run}."
         )
-    seconds = time.monotonic() - started
-    _keep(cell, settings, run, seconds)
-    return Outcome(cell.id, "done", seconds=seconds)
+    return None
 
 
-def _fit(cell: Cell, settings: Settings, stopped: Callable[[], bool], lock: Lock, resume: bool, log: Path) -> int | None:
-    """Exit status of the training; None when it was stopped."""
-    arguments = [*cell.arguments, f"--folds={cell.fold}", f"--run_dir={(settings.runs / cell.group).absolute()}"]
-    arguments += ["--trainer.enable_progress_bar=false", *(["--ckpt_path=last"] if resume else [])]
+def _measure(cell: Cell, settings: Settings, stopped: Callable[[], bool], lock: Lock, run: Path, log: Path) -> Outcome | None:
+    """Measure what is missing beside the row of a run; what came of it unless all went well."""
+    for name in cell.measures:
+        if (run / f"{name}.json").is_file():
+            continue
+        checkpoints = [run / "checkpoints" / f"{which}.ckpt" for which in ("best", "last")]  # best is what was tested, if any
+        tested = next((path for path in checkpoints if path.is_file()), None)
+        if tested is None:
+            return Outcome(
+                cell.id,
+                "failed",
+                f"{name} needs the checkpoint of the run, and there is none in {run}. Remove {settings.results / cell.id} to "
+                "have the cell trained again, or take the measure out of the grid.",
+            )
+        written = [f"--output={run / name}.json"] if name == "profile" else []  # robustness writes it there, having checked
+        if failed := _call(cell, settings, stopped, lock, [name, f"--ckpt_path={tested}", *written], log):
+            return failed
+    return None
+
+
+def _call(
+    cell: Cell, settings: Settings, stopped: Callable[[], bool], lock: Lock, arguments: Sequence[str], log: Path
+) -> Outcome | None:
+    """Run a verb in a process of its own; what came of it unless it ended well."""
     environment = {**os.environ, "OMP_NUM_THREADS": str(settings.threads), "PYTHONUNBUFFERED": "1"}
+    log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("a") as file:
-        print(f"$ ser-zoo fit {shlex.join(arguments)}", file=file, flush=True)
+        print(f"$ ser-zoo {shlex.join(arguments)}", file=file, flush=True)
         # In a session of its own it does not get the terminal's Ctrl-C, which is for us to answer.
         process = subprocess.Popen(
-            [*settings.fit, *arguments],
+            [*settings.command, *arguments],
             stdin=subprocess.DEVNULL,
             stdout=file,
             stderr=subprocess.STDOUT,
@@ -233,10 +269,15 @@ def _fit(cell: Cell, settings: Settings, stopped: Callable[[], bool], lock: Lock
             lock.note(Process.of(process.pid))
             while not stopped():
                 try:
-                    return process.wait(TICK)
+                    code = process.wait(TICK)
                 except subprocess.TimeoutExpired:
                     lock.touch()
-            return None
+                    continue
+                if code == 0:
+                    return None
+                ended = f"signal {-code}" if code < 0 else f"exit status {code}"
+                return Outcome(cell.id, "failed", f"{ended}; log {log}\n{_tail(log)}")
+            return Outcome(cell.id, "interrupted")
         finally:
             _end(process)
 
@@ -263,7 +304,7 @@ def _keep(cell: Cell, settings: Settings, run: Path, seconds: float) -> None:
     if curves := _curves(run):
         (new / CURVES).write_text(curves)
     _write(new / CELL, {"fingerprint": cell.fingerprint, "parts": cell.parts, "seconds": round(seconds, 1)})
-    for name in (*KEPT_IF_THERE, *reversed(KEPT)):  # the row last: readers look for it
+    for name in (*(f"{measure}.json" for measure in MEASURES), *reversed(KEPT)):  # the row last: readers look for it
         if name in KEPT or (run / name).is_file():
             shutil.copyfile(run / name, new / name)
     if target.exists():

@@ -3,11 +3,12 @@
     recipes: ../recipes               # folder of CORPUS/MODEL.yaml; this and all paths are relative to the file
     encoders: [$SER_ZOO_ENCODERS/whisper-base-encoder]   # hub names or folders; for models that take one
     seeds: [1]
+    measure: [profile]                # beside the rows: what the model costs, and robustness, each for the first seed
     durations: [results]              # folders of further rows, whose durations the estimate may use
     runs:
       - models: [probe, cta_rnn]
         corpora: [emo_db, ravdess]
-        seeds: [1, 2, 3]              # encoders and seeds of a run stand in place of those above
+        seeds: [1, 2, 3]              # encoders, seeds and measures of a run stand in place of those above
       - config: as_published.yaml     # one configuration in place of models and corpora
         name: cnn_attn_as_published   # in place of the model's, where the same model stands in the grid twice
         protocols: [as_cnn_attn]      # default: that of the configuration, which is the honest default of the corpus
@@ -44,8 +45,9 @@ if TYPE_CHECKING:
     from ser_zoo.corpora.manifest import Manifest
     from ser_zoo.data import SERDataModule
 
-KEYS = ("recipes", "encoders", "seeds", "durations", "runs")
-RUN_KEYS = ("models", "corpora", "config", "name", "protocols", "encoders", "seeds", "folds", "arguments")
+KEYS = ("recipes", "encoders", "seeds", "measure", "durations", "runs")
+RUN_KEYS = ("models", "corpora", "config", "name", "protocols", "encoders", "seeds", "folds", "measure", "arguments")
+MEASURES = ("profile", "robustness")
 NAME = re.compile(r"[\w][\w.+-]*")  # of a folder
 # Where a corpus lies, which of its folds is meant, and how its recordings are kept decide no number.
 PASSING_DATA = ("root", "fold", "num_workers", "cache", "cache_gib")
@@ -63,12 +65,14 @@ class Cell:
         fold: its number.
         arguments: of ``ser-zoo fit``, without the fold and the folder of the run.
         parts: what the fingerprint is made of: plain values.
+        measures: what is measured of its model besides.
     """
 
     group: str
     fold: int
     arguments: tuple[str, ...]
     parts: Mapping[str, Any]
+    measures: tuple[str, ...] = ()
 
     @property
     def id(self) -> str:
@@ -166,6 +170,7 @@ class _Group:
         resolved: all of them, defaults included.
         data: any fold of it.
         folds: which; None for all.
+        measures: see ``Cell.measures``; what a model costs is that of its first fold.
     """
 
     id: str
@@ -173,6 +178,7 @@ class _Group:
     resolved: Mapping[str, Any]
     data: SERDataModule
     folds: tuple[int, ...] | None
+    measures: tuple[str, ...]
 
     def cells(self, corpora: _Corpora, only: Sequence[str]) -> Iterator[Cell]:
         """Those that match; the corpus is read only if one may."""
@@ -192,9 +198,11 @@ class _Group:
             "ser_zoo": __version__,
         }
         count = protocol.folds_of(utterances)
+        first = min(self.folds or (1,))
         for fold in wanted:
             if fold <= count:  # of all that there can be
-                yield Cell(self.id, fold, self.arguments, {**parts, "fold": fold})
+                measures = tuple(name for name in self.measures if name != "profile" or fold == first)
+                yield Cell(self.id, fold, self.arguments, {**parts, "fold": fold}, measures)
 
 
 def _groups(run: object, defaults: Mapping[str, Any], folder: Path, resolve: Resolve, place: str) -> Iterator[_Group]:
@@ -208,6 +216,9 @@ def _groups(run: object, defaults: Mapping[str, Any], folder: Path, resolve: Res
     given = [f"--{key}={value if isinstance(value, str) else json.dumps(value)}" for key, value in extra.items()]
     seeds = _numbers({**defaults, **options}, "seeds", place) or [1]
     encoders = _texts({**defaults, **options}, "encoders", place)
+    measures = tuple(_texts({**defaults, **options}, "measure", place))
+    for measure in measures:
+        lookup(dict.fromkeys(MEASURES), measure, "measure")
     for config in _configs(options, defaults, folder, place):
         for protocol in _texts(options, "protocols", place) or [""]:
             arguments = [f"--config={config}", *([f"--data.protocol={protocol}"] if protocol else []), *given]
@@ -234,6 +245,7 @@ def _groups(run: object, defaults: Mapping[str, Any], folder: Path, resolve: Res
                         },
                         data=data,
                         folds=folds,
+                        measures=measures if seed == seeds[0] else (),
                     )
 
 

@@ -17,10 +17,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ser_zoo.cache import atomic_path
 from ser_zoo.errors import RunError, SERZooError
+from ser_zoo.evaluation.result import Row
 from ser_zoo.evaluation.statistics import Interval, SignedRank
 from ser_zoo.leaderboard import figures
 from ser_zoo.leaderboard.aggregate import (
-    LATENCY_SECONDS,
+    COST_SECONDS,
     ClaimRow,
     Line,
     Standing,
@@ -73,7 +74,10 @@ CSV = (
     "worst_speaker",
     "worst_speaker_ua",
     "minutes",
+    "macs_per_second",
     "latency_ms",
+    "real_time_factor",
+    "measured_on",
     "behind_first",
     "behind_first_low",
     "behind_first_high",
@@ -299,6 +303,34 @@ def versions(line: Line) -> str:
     return ", ".join(f"{name} {' / '.join(sorted(values))}" for name, values in found.items())
 
 
+def searches(line: Line) -> list[tuple[str, dict[str, Any]]]:
+    """The searches that found a line's settings, each in a few sentences and with its space; mostly none or one."""
+    found: dict[str, list[Row]] = {}
+    for row in line.rows:
+        if search := row.get("search"):
+            same = {key: value for key, value in search.items() if key != "test_speakers_validated"}
+            found.setdefault(json.dumps(same, sort_keys=True), []).append(search)
+    told = []
+    for same_rows in found.values():
+        search, scored = same_rows[0], [row["test_speakers_validated"] for row in same_rows]
+        if None in scored:
+            heard = "It was on another corpus."
+        elif any(scored):
+            heard = f"Of {sum(map(bool, scored))} of {len(scored)} rows test speakers were among those validation speakers."
+        else:
+            heard = "No test speaker was among them."
+        told.append(
+            (
+                f"{search['trials']} trials ({search['finished']} finished, {search['pruned']} pruned, {search['failed']} "
+                f"failed; {search['method']}) to {search['goal']} {search['metric']} on the validation speakers of folds "
+                f"{', '.join(map(str, search['folds']))} of {search['corpus']}, {search['protocol']}; the best has "
+                f"{search['value']:.4f}. {heard}",
+                search["space"],
+            )
+        )
+    return told
+
+
 def reliability_figure(line: Line) -> str:
     """The reliability diagram of a line."""
     found = line.calibration
@@ -311,8 +343,8 @@ def pareto_figures(table: Table) -> list[str]:
     costs = (
         ("trained parameters", {line.anchor: float(line.trained) for line in complete}),
         (
-            f"ms for {LATENCY_SECONDS:g} s of audio",
-            {line.anchor: line.latency for line in complete if line.latency is not None},
+            f"ms for {COST_SECONDS:g} s of audio",
+            {line.anchor: line.cost.latency for line in complete if line.cost is not None},
         ),
     )
     found = []
@@ -383,7 +415,7 @@ def _write_csv(board: Content, path: Path) -> None:
 
 
 def _csv_row(table: Table, line: Line, standing: Standing | None) -> dict[str, Any]:
-    first, worst, calibrated = line.first, line.spread.worst, line.calibration
+    first, worst, calibrated, cost = line.first, line.spread.worst, line.calibration, line.cost
     comparison = None if standing is None else standing.comparison
     scores: dict[str, float | None] = {}
     for name in NAMES:
@@ -416,7 +448,10 @@ def _csv_row(table: Table, line: Line, standing: Standing | None) -> dict[str, A
         "worst_speaker": None if worst is None else worst.speaker,
         "worst_speaker_ua": None if worst is None else worst.ua,
         "minutes": line.minutes,
-        "latency_ms": line.latency,
+        "macs_per_second": None if cost is None else cost.macs,
+        "latency_ms": None if cost is None else cost.latency,
+        "real_time_factor": None if cost is None else cost.real_time_factor,
+        "measured_on": None if cost is None else cost.where,
         "behind_first": None if comparison is None else comparison.value,
         "behind_first_low": None if comparison is None else comparison.low,
         "behind_first_high": None if comparison is None else comparison.high,
@@ -449,6 +484,7 @@ def _environment() -> Environment:
     )
     environment.globals |= {
         "dash": DASH,
+        "cost_seconds": COST_SECONDS,
         "names": NAMES,
         "kinds": KINDS,
         "most_speakers": MOST_SPEAKERS,
@@ -471,6 +507,7 @@ def _environment() -> Environment:
         robustness_figure,
         curves_figure,
         recalls,
+        searches,
     )
     environment.filters |= {function.__name__: function for function in used} | {"zip": zip}
     return environment

@@ -157,5 +157,15 @@ def write_curves(path: Path) -> None:
 
 def write_profile(path: Path, model: str, milliseconds: float) -> None:
     """Write a profile beside a row."""
-    clips = [{"seconds": seconds, "p50_ms": milliseconds * seconds} for seconds in (1.0, 3.0)]
-    path.with_name("profile.json").write_text(json.dumps({"model": model, "clips": clips}))
+    clips = [
+        {
+            "seconds": seconds,
+            "p50_ms": milliseconds * seconds,
+            "p95_ms": 1.25 * milliseconds * seconds,
+            "real_time_factor": milliseconds / 1000,
+            "macs_per_second": 2e8,
+        }
+        for seconds in (1.0, 3.0)
+    ]
+    profile = {"model": model, "device": "cpu", "threads": 2, "clips": clips}
+    path.with_name("profile.json").write_text(json.dumps(profile))

@@ -10,6 +10,7 @@ import pytest
 from ser_zoo.errors import RunError
 from ser_zoo.evaluation import pool, read_result
 from ser_zoo.leaderboard import aggregate
+from ser_zoo.leaderboard.aggregate import Cost
 from ser_zoo.leaderboard.references import claims
 from ser_zoo.leaderboard.results import read_entries
 from tests.leaderboard.rows import PER_SPEAKER, write_curves, write_entry, write_profile, write_robustness
@@ -192,7 +193,7 @@ def test_what_lies_beside_the_rows_is_found(tmp_path: Path) -> None:
         write_curves(path)
     write_profile(paths[0], "probe", 4.0)
     line = tables(tmp_path)[0].lines[0]
-    assert line.latency == 12
+    assert line.cost == Cost(12.0, 15.0, 0.004, 2e8, "cpu, 2 threads")
     assert line.robustness is not None
     assert line.robustness["clean"]["ua"] == pytest.approx(line.scores["ua"].value)
     assert line.robustness["folds"] == list(range(1, 11))
@@ -209,7 +210,7 @@ def test_what_is_of_another_model_is_refused(tmp_path: Path) -> None:
     paths = write_entry(tmp_path)
     write_profile(paths[0], "cta_rnn", 4.0)
     with pytest.raises(RunError, match="is of cta_rnn, the rows beside it are of probe"):
-        _ = tables(tmp_path)[0].lines[0].latency
+        _ = tables(tmp_path)[0].lines[0].cost
     for path in paths:
         write_robustness(path)
     report = paths[2].with_name("robustness.json")

@@ -28,7 +28,16 @@ FIT = """
 import json, sys, time
 from pathlib import Path
 
-options = dict(argument[2:].split("=", 1) for argument in sys.argv[1:])
+verb, options = sys.argv[1], dict(argument[2:].split("=", 1) for argument in sys.argv[2:])
+if verb != "fit":
+    run = Path(options["ckpt_path"]).parents[1]
+    control = run.parents[6] / "control"
+    with (control / "calls").open("a") as calls:
+        print(verb, run.name, Path(options["ckpt_path"]).name, file=calls)
+    if (control / f"fail-{verb}").exists():
+        sys.exit("it cannot be measured")
+    Path(options.get("output", run / f"{verb}.json")).write_text(json.dumps(verb))
+    sys.exit()
 fold, root, control = options["folds"], Path(options["run_dir"]), Path(options["control"])
 folder = root / f"fold-{fold}"
 with (control / "calls").open("a") as calls:
@@ -60,7 +69,7 @@ class Bench:
         self.control = folder / "control"
         self.control.mkdir()
         (folder / "fit.py").write_text(FIT)
-        self.settings = Settings(folder / "results", folder / "runs", fit=(sys.executable, str(folder / "fit.py")))
+        self.settings = Settings(folder / "results", folder / "runs", command=(sys.executable, str(folder / "fit.py")))
 
     def cell(self, fold: int, **config: object) -> Cell:
         parts = {
@@ -70,6 +79,9 @@ class Bench:
             "fold": fold,
         }
         return Cell(GROUP, fold, (f"--control={self.control}",), parts)
+
+    def measured(self, fold: int) -> Cell:
+        return replace(self.cell(fold), measures=("profile", "robustness"))
 
     def tell(self, order: str) -> Path:
         path = self.control / order
@@ -188,12 +200,52 @@ def test_a_training_that_does_not_heed_its_interruption_is_killed(bench: Bench, 
     monkeypatch.setattr(execute, "GRACE", 0.2)
     deaf = ("import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN)" + FIT,)
     bench.tell("hold-1")
-    outcomes = run_local([bench.cell(1)], replace(bench.settings, fit=(sys.executable, "-c", *deaf)), jobs=1)
+    outcomes = run_local([bench.cell(1)], replace(bench.settings, command=(sys.executable, "-c", *deaf)), jobs=1)
     while not bench.calls:
         assert next(outcomes) is None
     training = bench.training(1)
     outcomes.close()
     assert not training.alive
+
+
+def test_what_is_measured_stands_beside_the_row(bench: Bench) -> None:
+    assert bench.run([bench.measured(1)])[bench.cell(1).id].result == "done"
+    assert bench.calls == ["1 new", "profile fold-1 last.ckpt", "robustness fold-1 last.ckpt"]
+    for name in ("profile", "robustness"):
+        assert json.loads((bench.result(1) / f"{name}.json").read_text()) == name
+    assert inspect(bench.measured(1), bench.settings) == ("done", "")
+
+
+def test_a_row_without_its_measures_is_measured_and_not_trained_again(bench: Bench) -> None:
+    bench.run([bench.cell(1)])
+    best = bench.settings.runs / GROUP / "fold-1" / "checkpoints" / "best.ckpt"
+    best.touch()
+    row = (bench.result(1) / "result.json").stat()
+    assert inspect(bench.measured(1), bench.settings) == ("measure", "profile, robustness missing")
+    assert bench.run([bench.measured(1)])[bench.cell(1).id].result == "measured"
+    assert bench.calls == ["1 new", "profile fold-1 best.ckpt", "robustness fold-1 best.ckpt"]  # which was tested
+    assert inspect(bench.measured(1), bench.settings) == ("done", "")
+    assert (bench.result(1) / "result.json").stat() == row
+
+
+def test_a_measure_that_fails_leaves_the_row_and_is_done_next_time(bench: Bench) -> None:
+    order = bench.tell("fail-robustness")
+    outcome = bench.run([bench.measured(1)])[bench.cell(1).id]
+    assert outcome.result == "failed"
+    assert "it cannot be measured" in outcome.detail
+    assert inspect(bench.measured(1), bench.settings) == ("measure", "robustness missing")
+    order.unlink()
+    assert bench.run([bench.measured(1)])[bench.cell(1).id].result == "measured"
+    assert bench.calls[-2:] == ["robustness fold-1 last.ckpt"] * 2
+
+
+def test_a_row_whose_run_is_gone_cannot_be_measured(bench: Bench) -> None:
+    bench.run([bench.cell(1)])
+    (bench.settings.runs / GROUP / "fold-1" / "checkpoints" / "last.ckpt").unlink()
+    outcome = bench.run([bench.measured(1)])[bench.cell(1).id]
+    assert outcome.result == "failed"
+    assert "profile needs the checkpoint of the run, and there is none" in outcome.detail
+    assert (bench.result(1) / "result.json").is_file()
 
 
 def test_a_row_under_another_fingerprint_is_stale_and_moves_only_when_asked(bench: Bench) -> None:
@@ -295,7 +347,7 @@ def test_a_training_that_outlives_its_command_is_waited_for(bench: Bench) -> Non
         "import sys; sys.path.insert(0, sys.argv[1]); from pathlib import Path; from tests.leaderboard.test_execute import *;"
         "bench = Bench.__new__(Bench); bench.control = Path(sys.argv[2]) / 'control';"
         "bench.settings = Settings(Path(sys.argv[2]) / 'results', Path(sys.argv[2]) / 'runs',"
-        "fit=(sys.executable, str(Path(sys.argv[2]) / 'fit.py')));"
+        "command=(sys.executable, str(Path(sys.argv[2]) / 'fit.py')));"
         "run_cell(bench.cell(1), bench.settings)"
     )
     root = Path(__file__).resolve().parents[2]

@@ -75,6 +75,18 @@ def test_all_folds_of_each_protocol_are_taken_by_default(folder: Path) -> None:
     assert "--data.protocol=pairs5" in found[0].arguments
 
 
+def test_what_a_model_costs_is_measured_once_and_robustness_on_every_fold(folder: Path) -> None:
+    found = cells(folder, run(folds=[2, 5], seeds=[1, 3], measure=["profile", "robustness"]))
+    assert {(cell.parts["config"]["seed_everything"], cell.fold): cell.measures for cell in found if "egemaps" in cell.id} == {
+        (1, 2): ("profile", "robustness"),
+        (1, 5): ("robustness",),
+        (3, 2): (),
+        (3, 5): (),
+    }
+    with pytest.raises(UnknownNameError, match=r"run 1.*measure.*robustnes.*robustness"):
+        cells(folder, run(measure=["robustnes"]))
+
+
 def test_one_configuration_with_further_arguments_and_a_name_of_its_own(folder: Path) -> None:
     one = {"config": "recipes/emo_db/egemaps.yaml", "name": "long", "folds": [1], "arguments": {"trainer.max_epochs": 9}}
     short, long = cells(folder, run(folds=[1]), one)

@@ -198,6 +198,47 @@ def test_what_lies_beside_the_rows_is_drawn(text: str) -> None:
     assert "#010203" not in text
 
 
+SEARCH = {
+    "sweep": "0123456789ab",
+    "optuna": "4.0",
+    "method": "bayes",
+    "metric": "val/ua",
+    "goal": "maximize",
+    "space": {"model.optim.lr": {"min": 0.001, "max": 0.1}},
+    "trials": 20,
+    "finished": 15,
+    "pruned": 4,
+    "failed": 1,
+    "corpus": "emo_db",
+    "protocol": "loso10",
+    "protocol_hash": "0123456789ab",
+    "folds": [1, 2],
+    "validation_speakers": ["08", "09"],
+    "seed": 0,
+    "value": 0.875,
+    "values": {"model.optim.lr": 0.01},
+}
+
+
+@pytest.mark.parametrize(
+    ("scored", "heard"),
+    [
+        ([], "No test speaker was among them."),
+        (["08"], "Of 10 of 10 rows test speakers were among those validation speakers."),
+        (None, "It was on another corpus."),
+    ],
+)
+def test_a_search_stands_with_its_budget_and_whom_it_heard(scored: list[str] | None, heard: str, tmp_path: Path) -> None:
+    write_entry(tmp_path, search={**SEARCH, "test_speakers_validated": scored})
+    write_report(tmp_path, tmp_path)
+    text = (tmp_path / "leaderboard.html").read_text()
+    assert (
+        "20 trials (15 finished, 4 pruned, 1 failed; bayes) to maximize val/ua on the validation speakers of folds 1, 2" in text
+    )
+    assert f"the best has 0.8750. {heard}" in text
+    assert "&#34;max&#34;: 0.1" in text
+
+
 def test_names_cannot_break_the_page(tmp_path: Path) -> None:
     write_entry(tmp_path / "results", config={"model": {"note": "</pre><script>alert(1)</script>"}})
     write_report(tmp_path / "results", tmp_path)
