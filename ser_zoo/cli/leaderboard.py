@@ -8,7 +8,7 @@ import signal
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -19,6 +19,8 @@ from ser_zoo.errors import SERZooError
 
 if TYPE_CHECKING:
     from lightning.pytorch.cli import LightningArgumentParser
+
+    from ser_zoo.leaderboard.execute import Outcome
 
 Number = TypeVar("Number", int, float)
 
@@ -103,11 +105,8 @@ def _run(argv: Sequence[str]) -> int:
     cells = shard(grid.cells, options.shard) if options.shard else grid.cells
     states = {cell.id: inspect(cell, settings) for cell in cells}
     known = estimates([settings.results, *grid.durations])
-    run = [
-        cell
-        for cell in cells
-        if states[cell.id][0] in ("run", "resume", "measure", *(["stale"] if settings.rerun_stale else []))
-    ]
+    wanted = ("run", "resume", *(["stale"] if settings.rerun_stale else []))
+    run = [cell for cell in cells if states[cell.id][0] in wanted]
 
     from rich.console import Console
 
@@ -128,20 +127,31 @@ def _run(argv: Sequence[str]) -> int:
     if on_ray:
         from ser_zoo.leaderboard.ray_executor import run_ray
 
-        outcomes = run_ray(run, settings, jobs, options.address, cpus, options.gpus_per_task or 0.0)
+        execute = partial(
+            run_ray, settings=settings, jobs=jobs, address=options.address, cpus=cpus, gpus=options.gpus_per_task or 0.0
+        )
     else:
-        outcomes = run_local(run, settings, jobs)
+        execute = partial(run_local, settings=settings, jobs=jobs)
+    failed: list[Outcome] = []
     board = Board([cell for cell in cells if cell not in kept], run, settings, known, jobs, Console())
     try:
         with _interruptible():
-            board.follow(outcomes)
+            board.follow(execute(run))
+            print(f"{board.summary()}.")
+            failed += board.failed
+            # Rows come first: they can be read while this goes on.
+            if measure := [cell for cell in cells if inspect(cell, settings)[0] == "measure"]:
+                print(f"{len(measure)} cells are to be measured", flush=True)
+                board = Board(measure, measure, settings, {}, jobs, Console())
+                board.follow(execute(measure))
+                print(f"{board.summary()}.")
+                failed += board.failed
     except KeyboardInterrupt:
         print(f"{board.summary()}. Interrupted; what ran has been stopped. Repeat the command to go on.")
         return 130
-    print(f"{board.summary()}.")
-    for outcome in board.failed:
+    for outcome in failed:
         print(f"failed: {outcome.cell}: {outcome.detail}")
-    return 1 if board.failed else 0
+    return 1 if failed else 0
 
 
 @contextmanager

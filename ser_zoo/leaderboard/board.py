@@ -70,9 +70,8 @@ class Board:
         self.told.append(outcome.result)
         about = f"({outcome.detail})" if outcome.detail else ""
         if outcome.result in ("done", "measured"):
+            self.known.setdefault(cell.kind, []).append(outcome.seconds)
             about = f"in {words(outcome.seconds)}"
-            if outcome.result == "done":
-                self.known.setdefault(cell.kind, []).append(outcome.seconds)
         elif outcome.result == "failed":
             self.failed.append(outcome)
         number = f"[{len(self.cells) - len(self.left)}/{len(self.cells)}]"

@@ -112,7 +112,7 @@ def difference(before: object, now: Mapping[str, Any]) -> str:
 
 
 def run_cell(cell: Cell, settings: Settings, stopped: Callable[[], bool] = lambda: False) -> Outcome:
-    """Run a cell unless it is done or somebody else runs it, and keep its row.
+    """Run a cell unless it is done or somebody else runs it, and keep its row; or measure what is missing beside a row.
 
     Args:
         cell: the fold.
@@ -191,18 +191,18 @@ def _run_locked(cell: Cell, settings: Settings, stopped: Callable[[], bool], loc
     if state == "stale" and not settings.rerun_stale:
         return Outcome(cell.id, "stale", detail)
     run, log = settings.runs / cell.id, settings.runs / f"{cell.id}.log"
-    if state != "measure" and (failed := _train(cell, settings, stopped, lock, run, log)):
-        return replace(failed, seconds=time.monotonic() - started)
-    unmeasured = _measure(cell, settings, stopped, lock, run, log)
-    seconds = time.monotonic() - started
     if state == "measure":
+        ended = _measure(cell, settings, stopped, lock, run, log)
         for name in cell.measures:
             if (made := run / f"{name}.json").is_file():
                 with atomic_path(settings.results / cell.id / made.name) as temporary:
                     shutil.copyfile(made, temporary)
-        return unmeasured or Outcome(cell.id, "measured", seconds=seconds)
-    _keep(cell, settings, run, seconds)
-    return unmeasured or Outcome(cell.id, "done", seconds=seconds)
+    else:
+        ended = _train(cell, settings, stopped, lock, run, log)
+        if ended is None:
+            _keep(cell, settings, run, time.monotonic() - started)
+    ended = ended or Outcome(cell.id, "measured" if state == "measure" else "done")
+    return replace(ended, seconds=time.monotonic() - started)
 
 
 def _train(cell: Cell, settings: Settings, stopped: Callable[[], bool], lock: Lock, run: Path, log: Path) -> Outcome | None:

@@ -83,7 +83,11 @@ def test_a_command_that_is_ended_ends_what_it_runs_and_says_how_to_go_on(
 @pytest.mark.filterwarnings("ignore:.*is not complete")
 def test_rows_of_a_grid_are_those_of_fit_and_are_read_as_one_entry(grid: Path, capsys: pytest.CaptureFixture[str]) -> None:
     folder = grid.parent
+    content = yaml.safe_load(grid.read_text())
+    grid.write_text(yaml.safe_dump({**content, "measure": ["profile"]}))
     assert main(["leaderboard", "run", "grid.yaml", "--threads=1", "--shard=1/2"]) == 0
+    assert "1 done.\n1 cells are to be measured\n" in capsys.readouterr().out
+    assert json.loads((folder / "grid" / GROUP / "fold-1" / "profile.json").read_text())["model"] == "cnn_attn"
     assert main(["leaderboard", "run", "grid.yaml", "--threads=1"]) == 0
     printed = capsys.readouterr().out
     assert f"[2/2] done: {GROUP}/fold-2 in " in printed
