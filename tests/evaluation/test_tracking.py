@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import struct
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,7 @@ wandb = pytest.importorskip("wandb")
 pytest.importorskip("matplotlib")
 from wandb.proto import wandb_internal_pb2  # noqa: E402
 
+PATIENCE = 30.0  # seconds
 HEADER, BLOCK = 7, 32768  # bytes
 FULL, LAST = 1, 4  # kinds of a part that ends a record
 CURVES = "train/loss", "val/loss", "val/ua", "test/ua"
@@ -41,12 +43,22 @@ class Offline:
     def __init__(self, folder: Path) -> None:
         (self.path,) = (folder / "wandb").glob("offline-run-*/*.wandb")
         self.files = self.path.parent / "files"
-        self.records: dict[str, list[Any]] = {}
-        for record in self._read(self.path.read_bytes()):
-            kind = record.WhichOneof("record_type")
-            self.records.setdefault(kind, []).append(getattr(record, kind))
+        end = time.monotonic() + PATIENCE
+        while (
+            not {"run", "exit"} <= self._records().keys()
+        ):  # another process writes it, and of a failed run nobody waits for that
+            assert time.monotonic() < end, f"{self.path} holds {sorted(self._records())} only"
+            time.sleep(0.1)
+        self.records = self._records()
         (self.run,) = self.records["run"]
         (self.exit,) = self.records["exit"]
+
+    def _records(self) -> dict[str, list[Any]]:
+        found: dict[str, list[Any]] = {}
+        for record in self._read(self.path.read_bytes()):
+            kind = record.WhichOneof("record_type")
+            found.setdefault(kind, []).append(getattr(record, kind))
+        return found
 
     @staticmethod
     def _read(data: bytes) -> Iterator[Any]:
@@ -57,6 +69,8 @@ class Offline:
                 place += left
                 continue
             _, length, kind = struct.unpack("<IHB", data[place : place + HEADER])
+            if place + HEADER + length > len(data):  # of which the rest is still being written
+                return
             content += data[place + HEADER : place + HEADER + length]
             place += HEADER + length
             if kind in (FULL, LAST):
