@@ -191,6 +191,9 @@ def _run_locked(cell: Cell, settings: Settings, stopped: Callable[[], bool], loc
     if state == "stale" and not settings.rerun_stale:
         return Outcome(cell.id, "stale", detail)
     run, log = settings.runs / cell.id, settings.runs / f"{cell.id}.log"
+    if state == "measure" and not _same_row(settings.results / cell.id / ROW, run / ROW):
+        again = f"Remove {settings.results / cell.id} to have the cell trained again, or take the measure out of the grid."
+        return Outcome(cell.id, "failed", f"{detail}, and what is in {run} is not the run of this row. {again}")
     if state == "measure":
         ended = _measure(cell, settings, stopped, lock, run, log)
         for name in cell.measures:
@@ -203,6 +206,10 @@ def _run_locked(cell: Cell, settings: Settings, stopped: Callable[[], bool], loc
             _keep(cell, settings, run, time.monotonic() - started)
     ended = ended or Outcome(cell.id, "measured" if state == "measure" else "done")
     return replace(ended, seconds=time.monotonic() - started)
+
+
+def _same_row(kept: Path, made: Path) -> bool:
+    return made.is_file() and made.read_bytes() == kept.read_bytes()
 
 
 def _train(cell: Cell, settings: Settings, stopped: Callable[[], bool], lock: Lock, run: Path, log: Path) -> Outcome | None:

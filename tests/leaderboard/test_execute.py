@@ -240,6 +240,16 @@ def test_a_measure_that_fails_leaves_the_row_and_the_other_measures(bench: Bench
     assert bench.calls[-2:] == ["robustness fold-1 last.ckpt"] * 2
 
 
+def test_a_row_is_not_measured_by_the_run_of_another(bench: Bench) -> None:
+    bench.run([bench.cell(1)])
+    row = bench.settings.runs / GROUP / "fold-1" / "result.json"
+    row.write_text(row.read_text().replace('"fit": 1.0', '"fit": 2.0'))  # that of a later training, kept somewhere else
+    outcome = bench.run([bench.measured(1)])[bench.cell(1).id]
+    assert outcome.result == "failed"
+    assert "is not the run of this row" in outcome.detail
+    assert bench.calls == ["1 new"]
+
+
 def test_a_row_whose_run_is_gone_cannot_be_measured(bench: Bench) -> None:
     bench.run([bench.cell(1)])
     (bench.settings.runs / GROUP / "fold-1" / "checkpoints" / "last.ckpt").unlink()
