@@ -24,6 +24,7 @@ INK = "#010203"  # replaced by the colour of the page's text; nothing else has i
 COLOURS = ("#3388cc", "#d9822b", "#2a9d77", "#c65d9e", "#a38a00", "#d1553d", "#7a7fd0", "#4aa3b5")
 MARKERS = "osD^vPX*"
 MAIN, SECOND = COLOURS[:2]
+NAMES = 3.7  # inches beside a picture for models with encoder and variant
 REM_PER_INCH = 6.2  # of a picture in the page, which makes its text about as large as that of a table
 
 
@@ -70,7 +71,7 @@ def pareto(points: Sequence[Point], cost: str, key: str) -> str:
         key: tells this picture from all others of the page.
     """
     ordered = sorted(points, key=lambda point: (-point.value, point.cost, point.name))
-    figure, axes = _figure(9.0, max(3.2, 0.26 * len(ordered) + 0.8), right=3.7)
+    figure, axes = _figure(9.0, max(3.2, 0.26 * len(ordered) + 0.8), right=NAMES)
     front = _front(ordered)
     axes.step([point.cost for point in front], [point.value for point in front], where="post", color=INK, lw=0.8, alpha=0.5)
     ends = [value for point in ordered for value in (point.value, point.low, point.high) if value is not None]
@@ -108,7 +109,7 @@ def robustness(curves: Mapping[str, Mapping[str, Sequence[tuple[float, float]]]]
         clean: model -> UA in percent.
         key: tells this picture from all others of the page.
     """
-    figure, *panels = _figure(3.5 * len(curves) + 2.4, 3.2, len(curves), right=2.4)
+    figure, *panels = _figure(3.5 * len(curves) + NAMES, 3.2, len(curves), right=NAMES)
     models = list(clean)
     for axes, (noise, by_model) in zip(panels, curves.items(), strict=True):
         for model, values in by_model.items():
