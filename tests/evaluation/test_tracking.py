@@ -44,9 +44,8 @@ class Offline:
         (self.path,) = (folder / "wandb").glob("offline-run-*/*.wandb")
         self.files = self.path.parent / "files"
         end = time.monotonic() + PATIENCE
-        while (
-            not {"run", "exit"} <= self._records().keys()
-        ):  # another process writes it, and of a failed run nobody waits for that
+        # Another process writes the file, and of a failed run nobody waits for that.
+        while not {"run", "exit"} <= self._records().keys():
             assert time.monotonic() < end, f"{self.path} holds {sorted(self._records())} only"
             time.sleep(0.1)
         self.records = self._records()

@@ -157,6 +157,14 @@ def test_incomplete_lines_are_marked_and_not_ranked(page: Page) -> None:
     assert row[1] == "ecapa incomplete: seed 1: 3 of 10 folds"
 
 
+def test_lines_of_one_model_are_told_apart_by_their_encoder(tmp_path: Path) -> None:
+    for name, right in (("whisper-base", 0.8), ("whisper-tiny", 0.6)):
+        write_entry(tmp_path / "results" / name, "probe", right, encoder={"name": name})
+    write_report(tmp_path / "results", tmp_path)
+    _, *lines = Page((tmp_path / "leaderboard.html").read_text()).tables[0]
+    assert [line[1] for line in lines[:2]] == ["probe whisper-base", "probe whisper-tiny"]
+
+
 def test_kinds_stand_apart_and_are_named(page: Page, output: Path) -> None:
     honest = next(place for place, name in enumerate(page.headings) if name == "emo_db, loso10")
     leaking = page.headings.index("emo_db, as_cnn_attn")
