@@ -160,6 +160,11 @@ class Content:
         """Stored rows that count."""
         return sum(len(line.rows) for _, line in self.lines)
 
+    @property
+    def hours(self) -> float:
+        """Training and test of all these rows, one after the other."""
+        return sum(line.minutes * len(line.entries) for _, line in self.lines) / 60
+
 
 def write_report(results: Path, output: Path, certificates: Path | None = None) -> list[Path]:
     """Write ``leaderboard.md``, ``leaderboard.csv`` and ``leaderboard.html``, which replace those that are there.

@@ -142,6 +142,16 @@ def test_the_numbers_are_those_of_the_rows(results: Path, output: Path, page: Pa
     assert f"| cnn_attn | {DASH} | 1,008 | {100 * ua:.1f} [" in (output / "leaderboard.md").read_text()
 
 
+def test_what_the_rows_took_is_their_own_sum(results: Path, output: Path, text: str) -> None:
+    rows = [read_result(path) for path in sorted(results.rglob("result.json"))]
+    shown = int(re.search(r"from (\d+) stored rows", text)[1])  # type: ignore[index]
+    seconds = [row["durations"]["fit"] + row["durations"]["test"] for row in rows]
+    assert shown == len(rows)
+    hours = f"{sum(seconds) / 3600:.1f}"
+    assert f"took {hours} hours, one after the other" in text
+    assert f"took\n{hours} hours, one after the other" in (output / "leaderboard.md").read_text()
+
+
 def test_the_first_of_a_tie_is_no_winner(page: Page, output: Path) -> None:
     heading, first, second, third, *_ = page.tables[0]
     assert heading[0] == "#"
