@@ -167,9 +167,10 @@ class FeatureStore:
         tensors = [self._read(id) for id in ids]
         lengths = torch.tensor([t.shape[1] for t in tensors], device=device)
         shape = (len(ids), len(self.encoder.layers), max(t.shape[1] for t in tensors), self.encoder.width)
-        states = torch.zeros(shape, device=device)
+        states = torch.empty(shape, device=device)  # the largest tensor of a step, of which every value is written once
         for row, tensor in zip(states, tensors, strict=True):
-            row[:, : tensor.shape[1]] = tensor.to(states.device)
+            frames = tensor.shape[1]
+            row[:, :frames], row[:, frames:] = tensor.to(states.device), 0.0
         return EncoderOutput(states, lengths)
 
     def _batches(self, lengths: Mapping[str, int]) -> list[list[str]]:
