@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 
+from ser_zoo.encoders.pico import MODEL_TYPE, load_pico
 from ser_zoo.encoders.speechbrain import HYPERPARAMS, Recipe, transformer_of
 from ser_zoo.errors import EncoderError
 
@@ -28,6 +29,9 @@ FILES = [
 # the revision of that pull request holds the same weights as safetensors.
 CONVERTER, CONVERSION = "SFconvertbot", "Adding `safetensors` variant of this model"
 
+# Encoders whose weights are part of the package, by name; a folder of the same name is written ./NAME.
+BUNDLED = {"pico": Path(__file__).parent / "weights" / "pico"}
+
 EXPECTED = (
     "Expected wav2vec 2.0, HuBERT, WavLM, data2vec-audio, UniSpeech, Whisper or a similar speech encoder; "
     "choose one with --model.encoder."
@@ -39,8 +43,9 @@ class Checkpoint(NamedTuple):
 
     Attributes:
         encoder: the encoder in float32; of an encoder-decoder model only the encoder.
-        config: its transformers configuration; of a SpeechBrain model ``model_type`` and ``description``.
-        extractor: its transformers feature extractor; of a SpeechBrain model ``sampling_rate``.
+        config: its transformers configuration; of a SpeechBrain model ``model_type`` and ``description``; of pico
+            ``model_type`` and ``pico``, its sizes.
+        extractor: its transformers feature extractor; of a SpeechBrain model and of pico ``sampling_rate``.
         depth: number of transformer blocks of the encoder.
     """
 
@@ -54,8 +59,8 @@ def load(source: str, revision: str | None = None) -> Checkpoint:
     """The encoder of a checkpoint.
 
     Args:
-        source: folder, or repository on the hub. A repository is looked for in the local cache first and
-            asked for on the hub only when it is not there.
+        source: folder, repository on the hub, or name of an encoder in the package (`BUNDLED`). A repository is looked
+            for in the local cache first and asked for on the hub only when it is not there.
         revision: branch, tag or commit of the repository; None is its main branch, or, where that holds only
             pickled weights, the conversion by the hub's own bot.
 
@@ -65,6 +70,10 @@ def load(source: str, revision: str | None = None) -> Checkpoint:
     folder = locate(source, revision)
     if (folder / HYPERPARAMS).is_file():
         return _load_speechbrain(folder, source)
+    if _model_type(folder, source) == MODEL_TYPE:
+        pico, sizes = load_pico(folder, source)
+        config = SimpleNamespace(model_type=MODEL_TYPE, pico=sizes)
+        return Checkpoint(pico, config, SimpleNamespace(sampling_rate=sizes.sample_rate), sizes.depth)
     from safetensors import SafetensorError
     from transformers import AutoConfig, AutoFeatureExtractor, AutoModel
 
@@ -120,6 +129,8 @@ def locate(source: str, revision: str | None = None) -> Path:
     Raises:
         EncoderError: as `load` says.
     """
+    if source in BUNDLED:
+        return BUNDLED[source]
     folder = Path(source).expanduser()
     if folder.is_dir():
         return _checked(folder, source)
@@ -139,6 +150,17 @@ def locate(source: str, revision: str | None = None) -> Path:
         found = _snapshot(source, converted, local=False)
         assert found is not None
     return _checked(found, source)
+
+
+def _model_type(folder: Path, source: str) -> str | None:
+    """What ``config.json`` says of the architecture."""
+    try:
+        content = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise EncoderError(
+            f"{source} cannot be loaded: {folder / 'config.json'} is not JSON ({error}). Download it again."
+        ) from error
+    return content.get("model_type") if isinstance(content, dict) else None
 
 
 def _snapshot(source: str, revision: str | None, local: bool, files: list[str] = FILES) -> Path | None:

