@@ -93,6 +93,12 @@ MODELS: dict[str, ModelEntry] = {
         source="after the abstract of Zhao et al. 2025, arXiv 2501.10408",
         parameters=3_273_220,
     ),
+    "mfcc_stats": ModelEntry(
+        target="ser_zoo.models.mfcc_stats:MFCCStats",
+        summary="linear classifier of the mean and deviation of MFCC",
+        source="none: the plainest baseline",
+        parameters=324,
+    ),
 }
 
 

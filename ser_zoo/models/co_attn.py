@@ -638,7 +638,7 @@ class CoAttn(SERModule):
 
     Args:
         labels: class names in the order of the outputs.
-        encoder: hub name or folder of a Hugging Face speech encoder.
+        encoder: hub name or folder of a speech encoder; pico is in the package.
         layers: hidden states that are used; more than one are mixed by learned weights.
         finetune_from: first encoder block that is trained (1: all blocks; 0: the convolutions too); null: frozen.
         encoder_options: how the encoder is loaded, computed and trained.

@@ -184,7 +184,7 @@ class CTARNN(SERModule):
 
     Args:
         labels: class names in the order of the outputs.
-        encoder: hub name or folder of an encoder that was trained to transcribe.
+        encoder: hub name or folder of an encoder that was trained to transcribe; pico, in the package, learned from one.
         layers: hidden states that are used, the deepest last.
         finetune_from: first encoder block that is trained (1: all blocks; 0: the convolutions too); null: frozen.
         encoder_options: how the encoder is loaded, computed and trained.

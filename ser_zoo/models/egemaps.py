@@ -38,16 +38,16 @@ from __future__ import annotations
 import importlib.util
 import math
 from collections.abc import Sequence
-from typing import ClassVar, Literal
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ser_zoo.errors import SERZooError
-from ser_zoo.features import Frames, FrontEnd
-from ser_zoo.models.base import Optim, SERModule
-from ser_zoo.models.layers import Standardise
+from ser_zoo.features import Frames
+from ser_zoo.models.base import Optim
+from ser_zoo.models.linear import Head, LinearModule
 
 SHORTEST = 0.06  # seconds of the longest analysis frame of the set, that of the pitch
 LARGEST = 32_767 / 32_768  # the largest 16-bit sample
@@ -101,23 +101,7 @@ class EgemapsFunctionals(nn.Module):
         return torch.from_numpy(self.smile(signal.cpu().numpy(), self.sample_rate)[0, :, 0])
 
 
-class EgemapsNetwork(nn.Module):
-    """The network; the arguments are those of ``Egemaps``."""
-
-    def __init__(self, classes: int, sample_rate: int) -> None:
-        super().__init__()
-        self.front_end = FrontEnd(EgemapsFunctionals(sample_rate))
-        self.standardise = Standardise(EgemapsFunctionals.size)
-        self.classifier = nn.Linear(EgemapsFunctionals.size, classes)
-
-    def forward(self, waveforms: Tensor, lengths: Tensor, frames: Sequence[Frames] | None = None) -> Tensor:
-        """(B, T) waveforms, (B,) samples -> logits (B, C); ``frames`` is the front end's output if it is known."""
-        (functionals,) = self.front_end(waveforms, lengths) if frames is None else frames
-        logits: Tensor = self.classifier(self.standardise(functionals.values[:, 0]))
-        return logits
-
-
-class Egemaps(SERModule):
+class Egemaps(LinearModule):
     """Linear classifier of openSMILE's eGeMAPS functionals.
 
     Args:
@@ -132,30 +116,9 @@ class Egemaps(SERModule):
     def __init__(
         self,
         labels: Sequence[str],
-        head: Literal["svm", "logistic"] = "svm",
+        head: Head = "svm",
         sample_rate: int = 16_000,
         optim: Optim = Optim(lr=3e-2, optimizer="adam", weight_decay=0.1, schedule="cosine"),  # noqa: B008 - frozen
     ) -> None:
-        super().__init__(labels, optim, sample_rate)
+        super().__init__(labels, EgemapsFunctionals(sample_rate), EgemapsFunctionals.size, head, sample_rate, optim)
         self.save_hyperparameters()
-        if head == "svm" and (self.optim.loss != "cross_entropy" or self.optim.label_smoothing):
-            raise SERZooError(
-                f"egemaps: the svm head has a loss of its own, and optim.loss is {self.optim.loss}, optim.label_smoothing "
-                f"{self.optim.label_smoothing:g}. Leave both out, or pass --model.head logistic."
-            )
-        self.head = head
-        self.network: EgemapsNetwork = EgemapsNetwork(len(labels), sample_rate)
-
-    def criterion(self, logits: Tensor, labels: Tensor) -> Tensor:
-        """Mean squared hinge of (B, C) logits and (B,) labels or (B, C) shares; of the logistic head, what ``optim`` says."""
-        if self.head == "logistic":
-            return super().criterion(logits, labels)
-        logits = logits.float()
-        shares = labels if labels.dim() == 2 else F.one_hot(labels, len(self.labels)).to(logits.dtype)
-        losses = shares * (1 - logits).clamp(min=0).square() + (1 - shares) * (1 + logits).clamp(min=0).square()
-        return (losses.sum(1) * (shares @ self.class_weights.to(shares.dtype))).mean()
-
-    def on_fit_start(self) -> None:
-        """Take the functionals' mean and deviation over the training rows, before the first step."""
-        super().on_fit_start()
-        self.network.standardise.fit(self.frames(batch)[0].values[:, 0] for batch in self.training_batches())

@@ -48,6 +48,7 @@ SMALL: dict[str, dict[str, Any]] = {
         "heads": 2,
         "feedforward": 16,
     },
+    "mfcc_stats": {},
 }
 NEEDS_ENCODER = {"co_attn", "cross_attn", "cta_rnn", "probe", "hump_cat"}
 
