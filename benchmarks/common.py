@@ -13,6 +13,7 @@ import torch
 from ser_zoo.evaluation.result import commit, versions
 
 SPEED = Path(__file__).resolve().parent / "results" / "speed"
+RECIPES = Path(__file__).resolve().parents[1] / "recipes"
 RATE = 16_000  # Hz, of everything that is measured
 # What decides how fast matrices are multiplied.
 FLAGS = ("avx2", "avx512f", "avx512_bf16", "avx512_fp16", "amx_tile", "amx_bf16")
@@ -57,3 +58,20 @@ def machine() -> dict[str, Any]:
         "flags": [flag for flag in FLAGS if flag in about.get("flags", "").split()],
         "threads": torch.get_num_threads(),
     }
+
+
+def recipe(model: str) -> str:
+    """File of the recipe of RAVDESS."""
+    return str(RECIPES / "ravdess" / f"{model}.yaml")
+
+
+def base_encoder(folder: Path) -> str:
+    """A wav2vec2-base with random weights, as ``save_pretrained`` writes it."""
+    from transformers import Wav2Vec2Config, Wav2Vec2FeatureExtractor, Wav2Vec2Model
+
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        Wav2Vec2Model(Wav2Vec2Config()).save_pretrained(folder)
+    extractor: Any = Wav2Vec2FeatureExtractor
+    extractor(do_normalize=True).save_pretrained(folder)
+    return str(folder)

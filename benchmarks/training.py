@@ -39,7 +39,7 @@ from typing import Any
 
 import lightning as L
 import torch
-from common import RATE, SPEED, circumstances, fastest, machine
+from common import RATE, SPEED, base_encoder, circumstances, fastest, machine, recipe
 from lightning.pytorch.callbacks import Callback
 from reference import CoAttnReference, CrossAttnReference
 from torch import Tensor, nn
@@ -54,7 +54,6 @@ from ser_zoo.models.co_attn import ReleasedNetwork
 from ser_zoo.models.cross_attn import CrossAttnNetwork
 
 RESULT = SPEED / "training.json"
-RECIPES = Path(__file__).resolve().parents[1] / "recipes"
 PARTS = ("step", "epoch", "memory")
 LABELS = ("angry", "happy", "neutral", "sad")
 CLIPS = 4
@@ -115,18 +114,6 @@ def step(repeats: int, steps: int) -> dict[str, Any]:
             results |= compared(encoder, repeats, steps)
             gc.collect()  # each comparison holds some gigabytes
         return results
-
-
-def base_encoder(folder: Path) -> str:
-    """A wav2vec2-base with random weights, as ``save_pretrained`` writes it."""
-    from transformers import Wav2Vec2Config, Wav2Vec2FeatureExtractor, Wav2Vec2Model
-
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
-        Wav2Vec2Model(Wav2Vec2Config()).save_pretrained(folder)
-    extractor: Any = Wav2Vec2FeatureExtractor
-    extractor(do_normalize=True).save_pretrained(folder)
-    return str(folder)
 
 
 @dataclass
@@ -394,11 +381,6 @@ def peak_memory(command: Sequence[str], environment: Mapping[str, str]) -> int:
     watched = [sys.executable, "-c", WATCH, *command]
     done = subprocess.run(watched, env={**os.environ, **environment}, check=True, stdout=subprocess.PIPE, text=True)
     return int(done.stdout) * (1 if sys.platform == "darwin" else 1024)  # bytes on macOS, KiB on Linux
-
-
-def recipe(model: str) -> str:
-    """File of the recipe of RAVDESS."""
-    return str(RECIPES / "ravdess" / f"{model}.yaml")
 
 
 def show_step(models: Mapping[str, Mapping[str, Any]]) -> None:

@@ -204,3 +204,21 @@ def test_a_leak_ends_it(benchmark: ModuleType, monkeypatch: pytest.MonkeyPatch, 
     people[-1].write_bytes(people[0].read_bytes())  # by another speaker
     with pytest.raises(SystemExit, match=r"emo_db \w+: the audit failed"):
         run(benchmark, monkeypatch, "--only=emo_db")
+
+
+@pytest.mark.parametrize("benchmark", ["latency"], indirect=True)
+def test_latency_is_of_each_encoder_with_what_it_costs(
+    benchmark: ModuleType, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    output = tmp_path / "latency.json"
+    monkeypatch.setattr(benchmark, "base_encoder", lambda folder: str(tiny_encoder(folder, "wav2vec2")))
+    monkeypatch.setattr(benchmark, "SECONDS", 0.5)
+    encoder = tiny_encoder(tmp_path / "whisper", "whisper", encoder_layers=4)
+    run(benchmark, monkeypatch, f"--encoders={encoder}", "--repeats=2", f"--output={output}")
+    rows = json.loads(output.read_text())["rows"]
+    plain = [row for row in rows if row["precision"] == "float32"]
+    assert [row["encoder"] for row in plain] == ["pico", "whisper", "wav2vec2-base-shaped"]
+    assert 2.7e6 < plain[0]["parameters"]["total"] < 3.2e6
+    assert all(row["macs"] > 0 and 0 < row["p50_ms"] <= row["p95_ms"] for row in rows)
+    text = output.with_suffix(".md").read_text()
+    assert f"| pico | float32 | {plain[0]['parameters']['total'] / 1e6:.1f} M |" in text
