@@ -312,6 +312,7 @@ def main(
     save_pico(module.pico, student, output)
     account = {
         "teacher": Path(teacher).name,
+        "threads": torch.get_num_threads(),
         "layers": list(master.layers),
         "speech": {**asdict(speech), "clips": len(shards) * speech.clips},
         "training": {**asdict(training), "passes": epochs, "steps": trainer.global_step},
@@ -320,6 +321,26 @@ def main(
     }
     with atomic_path(output / "training.json") as path:
         path.write_text(json.dumps(account, indent=2) + "\n", encoding="utf-8")
+    with atomic_path(output / "README.md") as path:
+        path.write_text(card(account, student, sum(value.numel() for value in module.pico.parameters())), encoding="utf-8")
+
+
+def card(account: dict[str, Any], student: PicoConfig, parameters: int) -> str:
+    """The model card, with the figures of the account that `main` writes."""
+    speech, training, losses = account["speech"], account["training"], account["held-out"]
+    values = {
+        **asdict(student),
+        **speech,
+        **training,
+        "espeak": 1 - speech["hibari"] - speech["kokoro"],
+        "parameters": parameters / 1e6,
+        "layers": ", ".join(map(str, account["layers"])),
+        "teacher": account["teacher"],
+        "training_hours": account["hours"]["training"],
+        "threads": account["threads"],
+        "losses": ", ".join(f"{name} {value:.3f}" for name, value in losses.items() if name != "train/loss"),
+    }
+    return (Path(__file__).parent / "card.md").read_text(encoding="utf-8").format(**values)
 
 
 if __name__ == "__main__":

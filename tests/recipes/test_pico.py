@@ -67,6 +67,9 @@ def test_it_makes_speech_asks_the_teacher_and_trains_an_encoder(
     assert account["training"]["steps"] == 4
     assert account["training"]["passes"] == 2
     assert set(account["held-out"]) >= {"loss", "layer 1", "layer 2"}
+    text = (output / "README.md").read_text()
+    assert "20 clips of synthesised speech" in text
+    assert f"loss {account['held-out']['loss']:.3f}, layer 1 " in text
     with pytest.raises(SystemExit, match="holds an encoder already"):
         distil.main(output=output, **given)
 
