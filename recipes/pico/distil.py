@@ -18,6 +18,7 @@ the speech and cut at 5, because a few dimensions of Whisper are hundreds of tim
 
 from __future__ import annotations
 
+import hashlib
 import json
 import time
 from collections.abc import Iterator, Sequence
@@ -71,19 +72,21 @@ class Training:
 
 
 class Clips(Dataset[tuple[Tensor, Tensor]]):
-    """Clips of some shards, in memory: log-mel frames (T, M) and the teacher's states (ceil(T / 4), L * D), float16 each.
+    """Clips of some shards, in memory: log-mel frames (T, M) and what is to be predicted (ceil(T / 4), L * D), float16 each.
 
     Args:
         paths: of what `ask` writes.
+        mean: (L * D,) of the teacher's states.
+        deviation: (L * D,) likewise.
     """
 
-    def __init__(self, paths: Sequence[Path]) -> None:
+    def __init__(self, paths: Sequence[Path], mean: Tensor, deviation: Tensor) -> None:
         self.clips: list[tuple[Tensor, Tensor]] = []
         for path in paths:
             content = load_file(path)
             lengths = content["lengths"].tolist()
-            states = content["states"].split([-(-length // 4) for length in lengths])
-            self.clips += zip(content["mel"].split(lengths), states, strict=True)
+            scaled = ((content["states"].float() - mean) / deviation).clamp(-LIMIT, LIMIT).half()
+            self.clips += zip(content["mel"].split(lengths), scaled.split([-(-length // 4) for length in lengths]), strict=True)
 
     def __len__(self) -> int:
         return len(self.clips)
@@ -126,23 +129,17 @@ class Distillation(LightningModule):
     Args:
         config: the student's sizes.
         training: how it is trained.
-        mean: (L * D,) of the teacher's states.
-        deviation: (L * D,) likewise.
         layers: L of the teacher.
+        size: D of its states.
     """
 
-    mean: Tensor
-    deviation: Tensor
-
-    def __init__(self, config: PicoConfig, training: Training, mean: Tensor, deviation: Tensor, layers: Sequence[int]) -> None:
+    def __init__(self, config: PicoConfig, training: Training, layers: Sequence[int], size: int) -> None:
         super().__init__()
         self.pico = Pico(config)
         checkpoint = Checkpoint(self.pico, _Config(config), None, config.depth)
         self.network = PicoNetwork(checkpoint, (config.depth,))
-        self.heads = nn.Linear(config.width, len(mean))
+        self.heads = nn.Linear(config.width, len(layers) * size)
         self.training_settings, self.teacher_layers = training, tuple(layers)
-        self.register_buffer("mean", mean)
-        self.register_buffer("deviation", deviation)
 
     def training_step(self, batch: tuple[Tensor, Tensor, Tensor], _: int) -> Tensor:
         """The loss of a batch."""
@@ -174,7 +171,7 @@ class Distillation(LightningModule):
         keep = valid(frames, hidden.shape[2])
         count = len(self.teacher_layers)
         predicted = self.heads(hidden[:, 0][keep]).float().unflatten(-1, (count, -1))
-        target = ((states[keep].float() - self.mean) / self.deviation).clamp(-LIMIT, LIMIT).unflatten(-1, (count, -1))
+        target = states[keep].float().unflatten(-1, (count, -1))
         clips = torch.arange(len(frames), device=frames.device).repeat_interleave(frames)
         means = [torch.zeros(len(frames), *x.shape[1:], device=x.device).index_add(0, clips, x) for x in (predicted, target)]
         shares = frames[:, None, None]
@@ -199,7 +196,7 @@ def _distance(predicted: Tensor, target: Tensor) -> Tensor:
 
 def ask(teacher: SpeechEncoder, config: PicoConfig, shard: Path, path: Path) -> None:
     """Write what the student hears of a shard and what the teacher makes of it."""
-    clips, spectrogram = read_shard(shard), log_mel(config)
+    clips, spectrogram, device = read_shard(shard), log_mel(config), next(teacher.parameters()).device
     order = sorted(range(len(clips)), key=lambda index: len(clips[index]))
     mels: dict[int, Tensor] = {}
     states: dict[int, Tensor] = {}
@@ -208,7 +205,7 @@ def ask(teacher: SpeechEncoder, config: PicoConfig, shard: Path, path: Path) -> 
         lengths = torch.tensor([len(clips[index]) for index in some])
         waveforms = pad_sequence([clips[index] for index in some], batch_first=True)
         mel, counts = spectrogram(waveforms, lengths, -(-waveforms.shape[1] // HOP))
-        output = teacher(waveforms.to(teacher_device(teacher)), lengths.to(teacher_device(teacher)))
+        output = teacher(waveforms.to(device), lengths.to(device))
         for row, index in enumerate(some):
             mels[index] = mel[row, :, : counts[row]].T.half()
             taken = output.states[row, :, : output.lengths[row]].transpose(1, 2)  # (L, D, T)
@@ -221,11 +218,6 @@ def ask(teacher: SpeechEncoder, config: PicoConfig, shard: Path, path: Path) -> 
     }
     with atomic_path(path) as temporary:
         save_file(content, temporary)
-
-
-def teacher_device(teacher: SpeechEncoder) -> torch.device:
-    """Where the teacher's weights are."""
-    return next(teacher.parameters()).device
 
 
 def statistics(paths: Sequence[Path]) -> tuple[Tensor, Tensor]:
@@ -285,13 +277,15 @@ def main(
     if training.steps == 0:
         return
     held_out = asked[-max(1, len(asked) // HELD_OUT) :]
-    heard = Clips([path for path in asked if path not in held_out])
-    held = Clips(held_out)
+    scale = statistics(asked)
+    heard, held = Clips([path for path in asked if path not in held_out], *scale), Clips(held_out, *scale)
     seed_everything(training.seed, verbose=False)
-    module = Distillation(student, training, *statistics(asked), master.layers)
+    module = Distillation(student, training, master.layers, master.width)
     batches = Batches(heard, training.batch, training.seed)
     epochs = -(-training.steps // len(batches))
-    run = folder / "runs" / output.name
+    settings = {"speech": asdict(speech), "training": asdict(training), "student": asdict(student), "teacher": key}
+    # A training goes on only under the settings it was begun with.
+    run = folder / "runs" / hashlib.sha256(json.dumps(settings).encode()).hexdigest()[:12]
     trainer = Trainer(
         max_epochs=epochs,
         precision="bf16-mixed",

@@ -74,32 +74,32 @@ def test_it_makes_speech_asks_the_teacher_and_trains_an_encoder(
         distil.main(output=output, **given)
 
 
-def test_a_training_that_was_stopped_goes_on(distil: ModuleType, tmp_path: Path) -> None:
-    given = settings(distil, tmp_path)
+def test_a_training_that_was_stopped_goes_on(distil: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    given, steps, step = settings(distil, tmp_path), 0, distil.Distillation.training_step
 
     class Stopped(Exception):
         pass
 
-    whole = tmp_path / "whole"
-    distil.main(output=whole, training=distil.Training(steps=6, batch=5), **given)
-    passes = 0
-    save = distil.Distillation.on_validation_epoch_start
-
-    def stop(self: object) -> None:
-        nonlocal passes
-        passes += 1
-        if passes == 4:  # the first is the trainer's check, the others end a pass each
+    def counted(self: object, *arguments: object) -> object:
+        nonlocal steps
+        steps += 1
+        if steps == stop_at:
             raise Stopped
+        return step(self, *arguments)
 
-    distil.Distillation.on_validation_epoch_start = stop
-    try:
-        with pytest.raises(Stopped):
-            distil.main(output=tmp_path / "part", training=distil.Training(steps=6, batch=5), **given)
-    finally:
-        distil.Distillation.on_validation_epoch_start = save
+    monkeypatch.setattr(distil.Distillation, "training_step", counted)
+    training, stop_at = distil.Training(steps=6, batch=5), 0
+    distil.main(output=tmp_path / "whole", training=training, **given)
+    (run,) = (tmp_path / "work" / "runs").iterdir()
+    run.rename(tmp_path / "elsewhere")
+    steps, stop_at = 0, 5  # passes are of two steps: the second is done
+    with pytest.raises(Stopped):
+        distil.main(output=tmp_path / "part", training=training, **given)
     assert not (tmp_path / "part").exists()
-    distil.main(output=tmp_path / "part", training=distil.Training(steps=6, batch=5), **given)
-    one, other = load_file(whole / "model.safetensors"), load_file(tmp_path / "part" / "model.safetensors")
+    steps, stop_at = 0, 0
+    distil.main(output=tmp_path / "part", training=training, **given)
+    assert steps == 2
+    one, other = (load_file(tmp_path / name / "model.safetensors") for name in ("whole", "part"))
     for name, tensor in one.items():
         torch.testing.assert_close(tensor, other[name])
 
