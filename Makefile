@@ -14,7 +14,7 @@ $(STAMP): pyproject.toml
 	touch $(STAMP)
 
 demo: $(STAMP)
-	$(BIN)/ser-zoo fit --config recipes/demo/cnn_attn.yaml
+	$(BIN)/ser-zoo fit --config recipes/demo/cross_attn.yaml
 
 # One thread per worker: several torch processes with a thread per core each would wait for one another.
 test: $(STAMP)

@@ -47,6 +47,7 @@ from ser_zoo.encoders.network import valid
 from ser_zoo.encoders.pico import HOP, Pico, PicoConfig, PicoNetwork, log_mel, save_pico
 
 LIMIT = 5.0  # standard deviations
+ROUND = 64  # frames of 10 ms: for each new shape of a batch a processor's kernels are compiled anew
 HELD_OUT = 25  # one shard in so many measures the loss on speech that is not trained on
 
 
@@ -63,9 +64,9 @@ class Training:
         seed: of weights and order.
     """
 
-    steps: int = 16_000
-    batch: int = 32
-    lr: float = 1.5e-3
+    steps: int = 12_750
+    batch: int = 16
+    lr: float = 1e-3
     weight_decay: float = 0.01
     mean: float = 1.0
     seed: int = 1
@@ -170,7 +171,7 @@ class Distillation(LightningModule):
             hidden, frames = self.network.encode(mel, lengths)
         keep = valid(frames, hidden.shape[2])
         count = len(self.teacher_layers)
-        predicted = self.heads(hidden[:, 0][keep]).float().unflatten(-1, (count, -1))
+        predicted = self.heads(hidden[:, 0])[keep].float().unflatten(-1, (count, -1))
         target = states[keep].float().unflatten(-1, (count, -1))
         clips = torch.arange(len(frames), device=frames.device).repeat_interleave(frames)
         means = [torch.zeros(len(frames), *x.shape[1:], device=x.device).index_add(0, clips, x) for x in (predicted, target)]
@@ -227,10 +228,13 @@ def statistics(paths: Sequence[Path]) -> tuple[Tensor, Tensor]:
 
 
 def collate(clips: Sequence[tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor, Tensor]:
-    """(B, M, T) spectrograms, (B, T', L * D) states and (B,) lengths of the spectrograms."""
+    """(B, M, T) spectrograms, (B, T', L * D) states and (B,) lengths of the spectrograms; T is a multiple of ``ROUND``."""
     mels, states = zip(*clips, strict=True)
-    mel = pad_sequence(list(mels), batch_first=True).transpose(1, 2).float()
-    return mel, pad_sequence(list(states), batch_first=True), torch.tensor([len(clip) for clip in mels])
+    lengths = torch.tensor([len(clip) for clip in mels])
+    size = -(-int(lengths.max()) // ROUND) * ROUND
+    mel = functional.pad(pad_sequence(list(mels), batch_first=True), (0, 0, 0, size - int(lengths.max())))
+    target = pad_sequence(list(states), batch_first=True)
+    return mel.transpose(1, 2).float(), functional.pad(target, (0, 0, 0, size // 4 - target.shape[1])), lengths
 
 
 def main(

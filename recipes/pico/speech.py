@@ -45,7 +45,7 @@ class Speech:
 
     hours: float = 8.0
     hibari: float = 0.5
-    kokoro: float = 0.05
+    kokoro: float = 0.03
     clips: int = 200
     seed: int = 1
 

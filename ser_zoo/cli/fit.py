@@ -27,6 +27,8 @@ from ser_zoo.settings import settled
 Monitor = Literal["val/ua", "val/wa", "val/macro_f1", "val/loss", "last"]
 DESCRIPTION = """Train on the training speakers of a fold, choose the epoch on its validation speakers, test that checkpoint
 on its test speakers, and write the result row. Arguments of an architecture: --model.help NAME."""
+# The demo corpus is made on the spot without a network, and its encoder lies in the package.
+DEMO = {"model.encoder": "pico", "model.layers": [2, 3, 4]}
 # What does not decide a result, and so may differ between a run and its resumption.
 PASSING = ("config", "ckpt_path", "run_dir", "folds", "wandb", "wandb_errors", "validate_only")
 
@@ -77,8 +79,8 @@ def parse(arguments: Sequence[str], exit_on_error: bool = True) -> tuple[Lightni
     Raises:
         SERZooError: model or corpus is missing.
     """
-    model = value_of(arguments, "--model.name") or _model_of_configs(arguments)
-    parser = build_parser(model)
+    model = value_of(arguments, "--model.name") or _named_in_config(arguments, "model", "name")
+    parser = build_parser(model, value_of(arguments, "--data.corpus") or _named_in_config(arguments, "data", "corpus"))
     parser.exit_on_error = exit_on_error
     options = parser.parse_args(list(arguments))
     if model is None or options.data.corpus is None:
@@ -111,8 +113,12 @@ def plan_of(parser: LightningArgumentParser, options: Namespace) -> Run:
     )
 
 
-def build_parser(model: str | None) -> LightningArgumentParser:
+def build_parser(model: str | None, corpus: str | None = None) -> LightningArgumentParser:
     """The parser of ``fit`` for one architecture, with the settings of its source as defaults.
+
+    Args:
+        model: name of the architecture.
+        corpus: name of the corpus; the encoder's default depends on it.
 
     Raises:
         UnknownNameError: no such architecture.
@@ -176,6 +182,8 @@ def build_parser(model: str | None) -> LightningArgumentParser:
     parser.add_lightning_class_args(Trainer, "trainer")
     if model is not None:
         parser.set_defaults(dict(model_class(model).published))
+        if corpus == "demo" and "encoder" in inspect.signature(model_class(model)).parameters:
+            parser.set_defaults(DEMO)
     return parser
 
 
@@ -326,8 +334,8 @@ def value_of(arguments: Sequence[str], option: str) -> str | None:
     return found
 
 
-def _model_of_configs(arguments: Sequence[str]) -> str | None:
-    """The architecture that the configuration file names; which arguments there are depends on it."""
+def _named_in_config(arguments: Sequence[str], group: str, key: str) -> str | None:
+    """A name in the configuration file, on which the arguments or their defaults depend."""
     path = value_of(arguments, "--config") or value_of(arguments, "-c")
     if path is None:
         return None
@@ -335,8 +343,8 @@ def _model_of_configs(arguments: Sequence[str]) -> str | None:
         content = yaml.safe_load(Path(path).read_text())
     except (OSError, yaml.YAMLError) as error:
         raise SERZooError(f"Cannot read the configuration {path}: {error}") from error
-    model = content.get("model") if isinstance(content, dict) else None
-    name = model.get("name") if isinstance(model, dict) else None
+    values = content.get(group) if isinstance(content, dict) else None
+    name = values.get(key) if isinstance(values, dict) else None
     return None if name is None else str(name)
 
 

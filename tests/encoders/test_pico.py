@@ -11,6 +11,7 @@ from torchaudio.functional import melscale_fbanks
 from transformers import WhisperFeatureExtractor
 
 from ser_zoo.encoders import SpeechEncoder
+from ser_zoo.encoders.checkpoint import BUNDLED
 from ser_zoo.encoders.pico import HOP, Pico, PicoConfig, log_mel, save_pico
 from ser_zoo.errors import EncoderError
 
@@ -104,3 +105,23 @@ def test_a_damaged_file_of_weights_is_refused(folder: Path) -> None:
     (folder / "model.safetensors").write_bytes(b"no weights")
     with pytest.raises(EncoderError, match="cannot be loaded as a pico encoder"):
         SpeechEncoder(str(folder))
+
+
+def test_the_encoder_in_the_package_is_small_and_says_what_it_heard() -> None:
+    folder = BUNDLED["pico"]
+    encoder = SpeechEncoder("pico")
+    assert sum(parameter.numel() for parameter in encoder.parameters()) <= 3_000_000
+    assert sum(path.stat().st_size for path in folder.iterdir()) <= 8_000_000
+    account, card = json.loads((folder / "training.json").read_text()), (folder / "README.md").read_text()
+    assert f"{account['speech']['clips']} clips of synthesised speech" in card
+    assert f"{account['training']['steps']} steps" in card
+    assert f"loss {account['held-out']['loss']:.3f}" in card
+
+
+def test_a_folder_named_as_the_encoder_in_the_package_is_written_with_a_dot(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder.rename(folder.parent / "pico")
+    monkeypatch.chdir(folder.parent)
+    assert SpeechEncoder("pico").width == 256
+    assert SpeechEncoder("./pico").width == SMALL.width

@@ -13,6 +13,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from ser_zoo.corpora.demo import Synthesiser
 from ser_zoo.encoders import SpeechEncoder
 from ser_zoo.encoders.pico import PicoConfig
 from tests.tiny import tiny_encoder
@@ -131,6 +132,15 @@ def test_no_sentence_is_one_of_the_corpora(distil: ModuleType) -> None:
     }
     assert len(said) > 4000
     assert not any("by the door" in text or "lappen" in text or "abgeben" in text for text in said)
+
+
+def test_espeak_has_every_language_and_variant(distil: ModuleType) -> None:
+    pytest.importorskip("espeakng_loader", reason="espeak-ng is an extra")
+    inventory = import_module("voices").INVENTORY
+    names = [f"{language}+f1" for language in set(inventory["languages"])]
+    for name in [*names, *(f"en-us+{variant}" for variant in inventory["variants"])]:
+        with Synthesiser(name) as synthesiser:  # which refuses a name that espeak-ng does not have
+            assert synthesiser.sample_rate == 22_050
 
 
 def test_the_neural_voices_speak_when_they_are_there(distil: ModuleType) -> None:
