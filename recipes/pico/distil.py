@@ -268,7 +268,6 @@ def main(
             f"--speech.hours {speech.hours} is one shard of {speech.clips} clips. Expected two or more, one of them held out."
         )
     folder = cache_root() / "pico" if work is None else work
-    started = time.perf_counter()
     shards = make(speech, folder, torch.get_num_threads())
     master = SpeechEncoder(teacher, layers, options={"precision": "bfloat16"})
     master.to("cuda" if torch.cuda.is_available() else "cpu")
@@ -277,9 +276,9 @@ def main(
     for shard, path in tqdm(list(zip(shards, asked, strict=True)), "Teacher", unit="shard", disable=None):
         if not path.is_file():
             ask(master, student, shard, path)
-    prepared = time.perf_counter()
     if training.steps == 0:
         return
+    started = time.perf_counter()
     held_out = asked[-max(1, len(asked) // HELD_OUT) :]
     scale = statistics(asked)
     heard, held = Clips([path for path in asked if path not in held_out], *scale), Clips(held_out, *scale)
@@ -315,7 +314,7 @@ def main(
         "speech": {**asdict(speech), "clips": len(shards) * speech.clips},
         "training": {**asdict(training), "passes": epochs, "steps": trainer.global_step},
         "held-out": {name: round(float(value), 4) for name, value in trainer.callback_metrics.items()},
-        "hours": {"preparation": (prepared - started) / 3600, "training": (time.perf_counter() - prepared) / 3600},
+        "hours": (time.perf_counter() - started) / 3600,  # of the last sitting
     }
     with atomic_path(output / "training.json") as path:
         path.write_text(json.dumps(account, indent=2) + "\n", encoding="utf-8")
@@ -334,7 +333,7 @@ def card(account: dict[str, Any], student: PicoConfig, parameters: int) -> str:
         "parameters": parameters / 1e6,
         "layers": ", ".join(map(str, account["layers"])),
         "teacher": account["teacher"],
-        "training_hours": account["hours"]["training"],
+        "training_hours": account["hours"],
         "threads": account["threads"],
         "losses": ", ".join(f"{name} {value:.3f}" for name, value in losses.items() if name != "train/loss"),
     }
