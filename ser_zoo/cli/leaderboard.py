@@ -68,7 +68,9 @@ def resolve(arguments: Sequence[str]) -> dict[str, Any]:
         name = str(content["model"]["name"])
     except (OSError, yaml.YAMLError, KeyError, TypeError) as error:
         raise SERZooError(f"Cannot read a model's name from the configuration {config}: {error!r}.") from error
-    parser = _fit_parser(name)
+    data = content.get("data")
+    corpus = value_of(arguments, "--data.corpus") or (data.get("corpus") if isinstance(data, dict) else None)
+    parser = _fit_parser(name, corpus)
     try:
         text = parser.dump(parser.parse_args(list(arguments)), skip_none=False)
     except argparse.ArgumentError as error:
@@ -78,10 +80,10 @@ def resolve(arguments: Sequence[str]) -> dict[str, Any]:
 
 
 @cache
-def _fit_parser(model: str) -> LightningArgumentParser:
+def _fit_parser(model: str, corpus: str | None) -> LightningArgumentParser:
     from ser_zoo.cli.fit import build_parser
 
-    parser = build_parser(model)
+    parser = build_parser(model, corpus)
     parser.exit_on_error = False
     return parser
 

@@ -13,6 +13,7 @@ import yaml
 from rich.console import Console
 
 from ser_zoo.cli import main
+from ser_zoo.cli.leaderboard import resolve
 from ser_zoo.data import SERDataModule
 from ser_zoo.evaluation import read_result
 from ser_zoo.leaderboard.board import Board, remaining, words
@@ -185,3 +186,12 @@ def test_progress_is_a_table_on_a_terminal_and_lines_elsewhere(tmp_path: Path, t
     drawn.print(board.table())
     rows = [[part.strip() for part in line.split("│")[1:-1]] for line in plain.getvalue().splitlines() if line.startswith("│")]
     assert rows == [["all", "2", "1", "1", "1"], ["emo_db/b", "0", "1", "1", "1"]]
+
+
+@pytest.mark.parametrize("arguments", [[], ["--data.corpus=demo"]])
+def test_a_grid_has_the_same_encoder_by_default_as_fit(arguments: list[str], tmp_path: Path) -> None:
+    config = tmp_path / "probe.yaml"
+    config.write_text(yaml.safe_dump({"model": {"name": "probe"}, "data": {"corpus": "emo_db" if arguments else "demo"}}))
+    assert resolve([f"--config={config}", *arguments])["model"]["encoder"] == "pico"
+    config.write_text(yaml.safe_dump({"model": {"name": "probe"}, "data": {"corpus": "emo_db"}}))
+    assert resolve([f"--config={config}"])["model"]["encoder"] == "facebook/wav2vec2-base"

