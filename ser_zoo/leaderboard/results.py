@@ -159,7 +159,11 @@ def same_but_seed(entries: Sequence[Entry]) -> list[list[Entry]]:
 
 def _settings(row: Row) -> str:
     # What is written into every row, but neither fold nor seed nor what was found by training.
-    deciding = row["labels"], row["protocol"]["hash"], settled(row["config"]), row["encoder"]
+    encoder = row["encoder"]
+    if encoder is not None and row["config"]["model"].get("finetune_from") is not None:
+        # Its weights are those after the training, which no two folds share.
+        encoder = {key: value for key, value in encoder.items() if key != "weights"}
+    deciding = row["labels"], row["protocol"]["hash"], settled(row["config"]), encoder
     return hashlib.sha256(json.dumps(deciding, sort_keys=True).encode()).hexdigest()[:8]
 
 

@@ -59,6 +59,20 @@ def test_settings_encoders_and_seeds_are_apart_and_seeds_can_be_put_together(tmp
     assert len({entry.settings for entry in pair}) == 1
 
 
+def test_folds_of_a_fine_tuned_encoder_are_one_line(tmp_path: Path) -> None:
+    paths = [
+        *write_entry(tmp_path / "1", folds=[1], encoder={"name": "pico", "weights": "1" * 64}),
+        *write_entry(tmp_path / "2", folds=[2], encoder={"name": "pico", "weights": "2" * 64}),
+    ]
+    assert len(read_entries(tmp_path)) == 2
+    for path in paths:
+        row = json.loads(path.read_text())
+        row["config"]["model"]["finetune_from"] = 1
+        path.write_text(json.dumps(row))
+    (entry,) = read_entries(tmp_path)
+    assert entry.folds == [1, 2]
+
+
 def test_a_fold_that_is_there_twice_is_refused(tmp_path: Path) -> None:
     write_entry(tmp_path / "1", folds=[1])
     write_entry(tmp_path / "2", folds=[1])
