@@ -39,7 +39,7 @@ class Speech:
     Attributes:
         hours: of speech.
         hibari: share of the voices that are Hibari's.
-        kokoro: share of the voices that are Kokoro's, each second of which takes about a second.
+        kokoro: share of the voices that are Kokoro's; a second takes about a second, and is said in five manners.
         flite: share of the voices that are Flite's.
         festival: share of the voices that are Festival's; the rest is espeak-ng's.
         clips: of a shard.

