@@ -16,8 +16,8 @@
         arguments: {trainer.max_epochs: 100}   # further ones of ser-zoo fit
 
 A cell is one fold. Its fingerprint is a hash over what decides its numbers: the arguments of ``fit`` without paths, the
-protocol, the manifest of the corpus, and the version of this package. A setting that came after a row was made sets nothing
-apart while it stands as that row had it (`ser_zoo.settings`).
+protocol, the manifest of the corpus, the version of this package, and the weights of an encoder that is part of it. A setting
+that came after a row was made sets nothing apart while it stands as that row had it (`ser_zoo.settings`).
 """
 
 from __future__ import annotations
@@ -171,6 +171,7 @@ class _Group:
         data: any fold of it.
         folds: which; None for all.
         measures: see ``Cell.measures``; what a model costs is that of its first fold.
+        weights: SHA-256 of those of an encoder in the package, which its name does not tell; None for any other.
     """
 
     id: str
@@ -179,6 +180,7 @@ class _Group:
     data: SERDataModule
     folds: tuple[int, ...] | None
     measures: tuple[str, ...]
+    weights: str | None
 
     def cells(self, corpora: _Corpora, only: Sequence[str]) -> Iterator[Cell]:
         """Those that match; the corpus is read only if one may."""
@@ -196,6 +198,7 @@ class _Group:
             "corpus": {"name": self.data.corpus.name, "manifest": manifest},
             "protocol": {"name": protocol.name, "version": protocol.version, "hash": protocol.hash},
             "ser_zoo": __version__,
+            **({} if self.weights is None else {"encoder": {"weights": self.weights}}),
         }
         count = protocol.folds_of(utterances)
         first = min(self.folds or (1,))
@@ -207,6 +210,7 @@ class _Group:
 
 def _groups(run: object, defaults: Mapping[str, Any], folder: Path, resolve: Resolve, place: str) -> Iterator[_Group]:
     from ser_zoo.data import SERDataModule
+    from ser_zoo.encoders.checkpoint import BUNDLED
 
     options = _mapping(run, RUN_KEYS, place)
     folds = None if options.get("folds", "all") == "all" else tuple(_numbers(options, "folds", place))
@@ -233,6 +237,7 @@ def _groups(run: object, defaults: Mapping[str, Any], folder: Path, resolve: Res
                 encoder = None if text is None else _expand(str(text), folder, f"{place}, encoders")
                 short = "none" if encoder is None else Path(encoder).name
                 chosen = [] if encoder is None else [f"--model.encoder={encoder}"]
+                weights = None if encoder not in BUNDLED else (BUNDLED[encoder] / "model.safetensors").read_bytes()
                 for seed in seeds:
                     yield _Group(
                         id=f"{data.corpus.name}/{data.protocol.name}/{name}/{short}/seed-{seed}",
@@ -246,6 +251,7 @@ def _groups(run: object, defaults: Mapping[str, Any], folder: Path, resolve: Res
                         data=data,
                         folds=folds,
                         measures=measures if seed == seeds[0] else (),
+                        weights=None if weights is None else hashlib.sha256(weights).hexdigest(),
                     )
 
 

@@ -12,8 +12,10 @@ from ser_zoo.cli.leaderboard import resolve
 from ser_zoo.corpora import create_corpus
 from ser_zoo.corpora.manifest import places
 from ser_zoo.data.prepare import prepare
+from ser_zoo.encoders.checkpoint import BUNDLED
 from ser_zoo.errors import ProtocolError, SERZooError, UnknownNameError
 from ser_zoo.leaderboard import grid as module
+from ser_zoo.leaderboard.execute import difference
 from ser_zoo.leaderboard.grid import Cell, digest, manifest_of, read_grid, shard
 from tests.releases import write_emo_db
 
@@ -196,6 +198,21 @@ def test_the_version_is_part_of_the_fingerprint(folder: Path, monkeypatch: pytes
     assert second.fingerprint != first.fingerprint
 
 
+def test_other_weights_of_an_encoder_in_the_package_are_part_of_the_fingerprint(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def cell(weights: bytes) -> Cell:
+        (folder / "model.safetensors").write_bytes(weights)
+        monkeypatch.setitem(BUNDLED, "pico", folder)
+        (found,) = cells(folder, run(models=["probe"], folds=[1]), encoders=["pico"])
+        return found
+
+    first, second = cell(b"before"), cell(b"after")
+    assert second.id == first.id
+    assert second.fingerprint != first.fingerprint
+    assert difference(first.parts, second.parts).startswith("encoder.weights was ")
+
+
 def test_the_digest_of_a_release_follows_its_audio_and_not_its_place_or_time(tmp_path: Path) -> None:
     roots = [write_emo_db(tmp_path / name / "emo_db", ["03"], "WN", 1) for name in "ab"]
     os.utime(sorted((roots[1] / "wav").iterdir())[0], (1, 1))
@@ -245,6 +262,7 @@ def test_the_grid_of_the_repository_has_every_recipe(monkeypatch: pytest.MonkeyP
         for path in (ROOT / "recipes").glob("*/*.yaml")
         if path.parent.name not in ("demo", "sweeps")
     }
-    assert honest - recipes == {("emo_db", "probe_bfloat16"), ("ravdess", "probe_bfloat16")}
+    variants = {("emo_db", "probe_bfloat16"), ("ravdess", "probe_bfloat16"), ("ravdess", "cross_attn_finetuned")}
+    assert honest - recipes == variants
     assert recipes <= honest
     assert any("/as_cnn_attn/" in cell.id for cell in found)
