@@ -68,7 +68,7 @@ class Training:
         seed: of weights and order.
     """
 
-    steps: int = 15_000
+    steps: int = 16_000
     batch: int = 16
     lr: float = 1e-3
     weight_decay: float = 0.01
