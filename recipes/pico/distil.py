@@ -172,7 +172,7 @@ class Distillation(LightningModule):
         """Muon for the matrices of the blocks, AdamW for the rest; the learning rate rises, then falls as a cosine.
 
         Muon (Jordan et al. 2024) takes steps of AdamW's size (Liu et al., "Muon is Scalable for LLM Training", arXiv
-        2502.16982), so that one rate serves both. AdamW alone takes more than twice the steps to a loss.
+        2502.16982), so that one rate serves both.
         """
         settings, steps = self.training_settings, int(self.trainer.estimated_stepping_batches)
         matrices = [value for value in self.pico.layers.parameters() if value.ndim == 2]
@@ -285,6 +285,8 @@ def main(
         torch.set_num_threads(threads)
     if (output / "config.json").exists():
         raise SystemExit(f"{output} holds an encoder already. Pass another --output.")
+    if (espeak := speech.shares["espeak"]) < 0:
+        raise SystemExit(f"The shares of the voices add up to {1 - espeak:g}. Expected 1 at most; what is left is espeak-ng's.")
     if speech.shards < 2:
         raise SystemExit(
             f"--speech.hours {speech.hours} is one shard of {speech.clips} clips. Expected two or more, one of them held out."

@@ -237,7 +237,9 @@ def _groups(run: object, defaults: Mapping[str, Any], folder: Path, resolve: Res
                 encoder = None if text is None else _expand(str(text), folder, f"{place}, encoders")
                 short = "none" if encoder is None else Path(encoder).name
                 chosen = [] if encoder is None else [f"--model.encoder={encoder}"]
-                weights = None if encoder not in BUNDLED else (BUNDLED[encoder] / "model.safetensors").read_bytes()
+                weights = None
+                if encoder in BUNDLED:
+                    weights = hashlib.sha256((BUNDLED[encoder] / "model.safetensors").read_bytes()).hexdigest()
                 for seed in seeds:
                     yield _Group(
                         id=f"{data.corpus.name}/{data.protocol.name}/{name}/{short}/seed-{seed}",
@@ -251,7 +253,7 @@ def _groups(run: object, defaults: Mapping[str, Any], folder: Path, resolve: Res
                         data=data,
                         folds=folds,
                         measures=measures if seed == seeds[0] else (),
-                        weights=None if weights is None else hashlib.sha256(weights).hexdigest(),
+                        weights=weights,
                     )
 
 

@@ -128,6 +128,11 @@ def test_one_shard_is_too_little(distil: ModuleType, tmp_path: Path) -> None:
         distil.main(teacher="none", output=tmp_path / "x", speech=distil.Speech(hours=0.1))
 
 
+def test_shares_beyond_one_are_refused(distil: ModuleType, tmp_path: Path) -> None:
+    with pytest.raises(SystemExit, match=r"add up to 1\.15\. Expected 1 at most"):
+        distil.main(teacher="none", output=tmp_path / "x", speech=distil.Speech(**{**ESPEAK, "hibari": 1.0, "festival": 0.15}))
+
+
 def test_voices_that_are_not_installed_are_named(distil: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     module = import_module("speech")
     monkeypatch.setattr(module, "find_spec", lambda name: None)
