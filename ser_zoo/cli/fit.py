@@ -19,7 +19,7 @@ from ser_zoo.cli.tables import quiet_lightning, table
 from ser_zoo.corpora import CORPORA
 from ser_zoo.data import SERDataModule
 from ser_zoo.errors import ProtocolError, RunError, SERZooError
-from ser_zoo.evaluation import Run, Tracking, choose_root, fold_folder, pool, run_folds, write_json
+from ser_zoo.evaluation import Run, Tracking, choose_root, fold_folder, part_processes, pool, run_folds, write_json
 from ser_zoo.evaluation.search import validate_fold
 from ser_zoo.models import MODELS, model_class
 from ser_zoo.settings import settled
@@ -56,10 +56,12 @@ def run(argv: Sequence[str]) -> int:
                 values = validate_fold(plan, data.for_fold(fold), fold_folder(root, fold), config(fold), resume)
                 if values is not None:
                     table([values], f"fold {fold}, validation speakers; the test speakers are left alone")
-            return 0
-        rows = run_folds(plan, data, folds, root, config, resume, report=show_row)
+            rows = []
+        else:
+            rows = run_folds(plan, data, folds, root, config, resume, report=show_row)
     except MisconfigurationException as error:  # the trainer's way to refuse its arguments
         raise SERZooError(f"The trainer refuses its arguments: {error}") from error
+    part_processes()
     if len(rows) > 1:
         pooled = pool(rows)
         write_json(root / "pooled.json", pooled)

@@ -11,7 +11,7 @@ from ser_zoo.evaluation.result import (
     summarise,
     write_json,
 )
-from ser_zoo.evaluation.run import Run, choose_root, fold_folder, run_fold, run_folds, score_checkpoint
+from ser_zoo.evaluation.run import Run, choose_root, fold_folder, part_processes, run_fold, run_folds, score_checkpoint
 from ser_zoo.evaluation.tracking import Tracking
 
 __all__ = [
@@ -22,6 +22,7 @@ __all__ = [
     "Tracking",
     "choose_root",
     "fold_folder",
+    "part_processes",
     "pool",
     "protocol_of",
     "read_predictions",

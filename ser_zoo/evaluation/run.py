@@ -289,6 +289,17 @@ def run_folds(
     return rows
 
 
+def part_processes() -> None:
+    """End the group of processes that trained together; nothing where there is none.
+
+    Lightning does so for GPUs alone. On a CPU a group that outlives the interpreter now and then aborts a process that is done:
+    a thread of gloo frees its last tensors when there is no interpreter any more (pytorch issue 190489).
+    """
+    if torch.distributed.is_available() and torch.distributed.is_initialized():
+        torch.distributed.barrier()
+        torch.distributed.destroy_process_group()
+
+
 def score_checkpoint(model: SERModule, data: SERDataModule, trainer: Mapping[str, Any]) -> Scored:
     """Test a loaded model on the test speakers of ``data``.
 

@@ -14,6 +14,7 @@ import torch
 import torch.distributed
 
 from ser_zoo.data import SERDataModule
+from ser_zoo.evaluation import part_processes
 from ser_zoo.models import list_models, model_class
 from tests.models.small import small_model
 
@@ -37,6 +38,7 @@ def main(corpus: str, folder: str) -> None:
         moved = any(not torch.equal(one, other) for one, other in zip(before, after, strict=True))
         if trainer.is_global_zero:
             print(f"{name} trained={moved} alike={torch.equal(*parts)} world={trainer.world_size}", flush=True)
+    part_processes()
 
 
 if __name__ == "__main__":
