@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from ser_zoo.encoders.waveform import convolve
+from ser_zoo.encoders.waveform import Products, convolve, masked_group_norm
 
 
 @pytest.mark.parametrize(("size", "stride"), [(10, 5), (3, 2), (2, 2), (4, 3), (7, 2), (1, 1)])
@@ -38,3 +38,34 @@ def test_torchs_convolution_stays_where_nothing_is_trained(channels: int) -> Non
     waveforms = torch.randn(2, channels, 31)
     with torch.autocast("cpu", torch.bfloat16):
         torch.testing.assert_close(convolve(convolution, waveforms), nn.Conv1d.forward(convolution, waveforms), atol=0, rtol=0)
+
+
+@pytest.mark.parametrize(("size", "stride"), [(10, 5), (3, 2), (4, 3), (2, 3), (1, 1)])
+@pytest.mark.parametrize("length", [22, 23, 24])
+def test_gradients_of_products_are_right(size: int, stride: int, length: int) -> None:
+    torch.manual_seed(0)
+    frames = torch.randn(2, length, 3, dtype=torch.float64, requires_grad=True)
+    weight = torch.randn(4, 3, size, dtype=torch.float64, requires_grad=True)
+    assert torch.autograd.gradcheck(lambda *inputs: Products.apply(*inputs, stride), (frames, weight))
+
+
+@pytest.mark.parametrize("lengths", [[9, 9, 9], [9, 4, 7], [5, 4, 8]])
+@pytest.mark.parametrize("groups", [6, 2])
+def test_a_group_norm_does_not_depend_on_what_lies_side_by_side(lengths: list[int], groups: int) -> None:
+    torch.manual_seed(0)
+    norm = nn.GroupNorm(groups, 6)
+    nn.init.normal_(norm.weight)
+    nn.init.normal_(norm.bias)
+    by_channel, upstream = torch.randn(3, 6, 9), torch.randn(3, 6, 9)
+    results = []
+    for hidden in (by_channel, by_channel.transpose(1, 2).contiguous().transpose(1, 2)):
+        inputs = hidden.clone().requires_grad_()
+        assert inputs.stride() == hidden.stride()
+        norm.zero_grad()
+        result = masked_group_norm(inputs, norm, torch.tensor(lengths))
+        result.backward(upstream)
+        results.append([result, inputs.grad, norm.weight.grad, norm.bias.grad])
+    for expected, found in zip(*results, strict=True):
+        torch.testing.assert_close(found, expected)
+    for row, length in zip(results[1][0], lengths, strict=True):
+        assert not row[:, length:].any()
