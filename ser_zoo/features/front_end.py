@@ -14,7 +14,6 @@ from torch.nn.utils.rnn import pad_sequence
 
 from ser_zoo.cache import cache_root
 from ser_zoo.features.spectral import Frames
-from ser_zoo.threads import single_threads
 
 Compute = Callable[[Sequence[int]], list[tuple[Tensor, ...]]]
 
@@ -88,8 +87,8 @@ class KeptFrames:
 def rows_of(front_end: FrontEnd, waveforms: Tensor, lengths: Tensor, places: Sequence[int]) -> list[tuple[Tensor, ...]]:
     """What ``front_end`` gives for some clips of a batch, each by itself, so that it does not depend on the others.
 
-    On a processor several are computed at a time. What is costly is also kept in the cache on the disk (`ser_zoo.cache`), by
-    the front end's ``repr`` and the samples, for other processes and later ones.
+    What is costly is also kept in the cache on the disk (`ser_zoo.cache`), by the front end's ``repr`` and the samples, for
+    other processes and later ones.
 
     Args:
         front_end: always the same one, or one with the same ``repr``.
@@ -100,17 +99,9 @@ def rows_of(front_end: FrontEnd, waveforms: Tensor, lengths: Tensor, places: Seq
     Returns:
         Of each clip (T', D) values per extractor, on the CPU.
     """
-    row: Callable[[FrontEnd, Tensor, Tensor], tuple[Tensor, ...]] = _stored if front_end.costly else _row
-
-    def compute(place: int) -> tuple[Tensor, ...]:
-        return row(front_end, waveforms[place : place + 1], lengths[place : place + 1])
-
-    count = min(torch.get_num_threads(), len(places))
-    if count < 2 or waveforms.device.type != "cpu":
-        return list(map(compute, places))
-    # One clip is too little work for several threads: most operations would stay in one, or wait for another.
-    with single_threads(count) as pool:
-        return list(pool.map(compute, places))
+    # Beside each other in threads of Python they would be slower: operations are many and short, and wait for its lock.
+    row = _stored if front_end.costly else _row
+    return [row(front_end, waveforms[place : place + 1], lengths[place : place + 1]) for place in places]
 
 
 @torch.no_grad()

@@ -6,6 +6,7 @@ a clip is zeros in both cases, framing pads with zeros (the default of librosa s
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 import torch
@@ -31,10 +32,11 @@ class Spectrogram(nn.Module):
     Args:
         sample_rate: Hz of the waveforms.
         n_fft: points of the transform.
-        window: seconds of the Hann window; None means ``n_fft`` points.
+        window: seconds of the window; None means ``n_fft`` points.
         hop: seconds between frames.
         mels: number of mel bands (HTK formula); None keeps the ``n_fft // 2 + 1`` linear bands.
         emphasis: coefficient of the pre-emphasis; 0 leaves the waveform.
+        shape: makes a window of so many points.
     """
 
     def __init__(
@@ -45,26 +47,30 @@ class Spectrogram(nn.Module):
         window: float | None = None,
         mels: int | None = None,
         emphasis: float = 0.0,
+        shape: Callable[[int], Tensor] = torch.hann_window,
     ) -> None:
         super().__init__()
         self.n_fft = n_fft
         self.hop = round(hop * sample_rate)
         self.emphasis = emphasis
-        points = n_fft if window is None else round(window * sample_rate)
+        self.points = n_fft if window is None else round(window * sample_rate)
         self.window: Tensor
-        self.bank: Tensor | None
-        self.register_buffer("window", torch.hann_window(points), persistent=False)
-        bank = None
+        self.shape: str = shape.__name__
+        before = (n_fft - self.points) // 2
+        padded = F.pad(shape(self.points), (before, n_fft - self.points - before))
+        self.register_buffer("window", padded, persistent=False)
+        self.bands: list[tuple[int, int]] = []
         if mels is not None:
             bank = melscale_fbanks(n_fft // 2 + 1, 0.0, sample_rate / 2, mels, sample_rate)
-        self.register_buffer("bank", bank, persistent=False)
-        self.blocks = [] if bank is None else _blocks(bank)
+            for low, high, block in _blocks(bank.repeat_interleave(2, dim=0)):  # a bin's real and imaginary part both count
+                self.register_buffer(f"bank{len(self.bands)}", block, persistent=False)
+                self.bands.append((low, high))
         self.size = n_fft // 2 + 1 if mels is None else mels
         self.sample_rate = sample_rate
 
     def extra_repr(self) -> str:
         """Every setting, by which kept values are told apart."""
-        return f"{self.sample_rate}, {self.n_fft}, {len(self.window)}, {self.hop}, {self.size}, {self.emphasis}"
+        return f"{self.sample_rate}, {self.n_fft}, {self.points}, {self.hop}, {self.size}, {self.emphasis}, {self.shape}"
 
     def forward(self, waveforms: Tensor, lengths: Tensor) -> Frames:
         """(B, T) waveforms, (B,) samples -> (B, T // hop + 1, bands) in dB."""
@@ -73,10 +79,7 @@ class Spectrogram(nn.Module):
             return self._float32(waveforms.float(), lengths)
 
     def _float32(self, waveforms: Tensor, lengths: Tensor) -> Frames:
-        power = self._power(waveforms, lengths)
-        if self.bank is not None:
-            bank = self.bank.float()
-            power = torch.cat([power[..., low:high] @ bank[low:high, bands] for low, high, bands in self.blocks], dim=-1)
+        power = self._power(self._squares(waveforms, lengths))
         counts = lengths // self.hop + 1
         # As numbers: a product with truth values takes several times as long.
         mask = frame_mask(counts, power.shape[1])[..., None].to(power.dtype)
@@ -88,20 +91,30 @@ class Spectrogram(nn.Module):
         decibel = 10 * power.clamp(min=AMIN).log10()
         return torch.maximum(decibel, decibel.amax((1, 2), keepdim=True) - TOP_DB)
 
-    def _power(self, waveforms: Tensor, lengths: Tensor) -> Tensor:
-        """(B, T // hop + 1, n_fft // 2 + 1) squared magnitudes. ``torch.stft`` is the same with two more copies."""
+    def _squares(self, waveforms: Tensor, lengths: Tensor) -> Tensor:
+        """(B, T // hop + 1, n_fft + 2): of each bin the squares of its real and its imaginary part, side by side.
+
+        The transform is that of ``torch.stft``, which makes two more copies.
+        """
         half = self.n_fft // 2
         padded = F.pad(waveforms, (half + 1, half))
-        padded = padded[:, 1:] - self.emphasis * padded[:, :-1] if self.emphasis else padded[:, 1:]
         if self.emphasis:
+            padded = torch.sub(padded[:, 1:], padded[:, :-1], alpha=self.emphasis)
             # The filter leaks one sample past the end of a clip.
             padded.scatter_(1, (lengths + half)[:, None], 0.0)
-        before = (self.n_fft - len(self.window)) // 2
-        window = F.pad(self.window.float(), (before, self.n_fft - len(self.window) - before))
-        spectrum = torch.fft.rfft(padded.unfold(1, self.n_fft, self.hop) * window)
-        # A sum over the last dimension, of two, takes six times as long.
-        real, imaginary = torch.view_as_real(spectrum).unbind(-1)
-        return torch.addcmul(real.square(), imaginary, imaginary)
+        else:
+            padded = padded[:, 1:]
+        spectrum = torch.fft.rfft(padded.unfold(1, self.n_fft, self.hop) * self.window.float())
+        return torch.view_as_real(spectrum).flatten(2).square_()
+
+    def _power(self, squares: Tensor) -> Tensor:
+        """(B, N, n_fft + 2) squares -> (B, N, bands)."""
+        if not self.bands:  # a sum over a last dimension of two takes six times as long
+            return squares[..., 0::2] + squares[..., 1::2]
+        rows = squares.flatten(0, 1)
+        banks = (getattr(self, f"bank{number}").float() for number in range(len(self.bands)))
+        parts = [rows[:, low:high] @ bank for (low, high), bank in zip(self.bands, banks, strict=True)]
+        return torch.cat(parts, dim=1).view(*squares.shape[:2], -1)
 
 
 class MFCC(nn.Module):
@@ -142,14 +155,11 @@ class MFCC(nn.Module):
             return Frames(decibel @ self.dct.float(), counts)
 
 
-def _blocks(bank: Tensor) -> list[tuple[int, int, slice]]:
-    """First bin, last bin + 1 and bands of each block of a (bins, mels) filter bank, whose filters see few bins each."""
-    blocks = []
-    for start in range(0, bank.shape[1], BLOCK):
-        bands = slice(start, start + BLOCK)
-        bins = bank[:, bands].any(1).nonzero().flatten().tolist() or [0]
-        blocks.append((bins[0], bins[-1] + 1, bands))
-    return blocks
+def _blocks(bank: Tensor) -> Iterator[tuple[int, int, Tensor]]:
+    """Of a (rows, mels) filter bank, whose filters see few rows each: first row, last row + 1 and filters of each block."""
+    for part in torch.split(bank, BLOCK, dim=1):
+        rows = part.any(1).nonzero().flatten().tolist() or [0]
+        yield rows[0], rows[-1] + 1, part[rows[0] : rows[-1] + 1].clone(memory_format=torch.contiguous_format)
 
 
 def frame_mask(lengths: Tensor, frames: int) -> Tensor:

@@ -88,8 +88,7 @@ class NarrowSpectrogram(Spectrogram):
     """
 
     def __init__(self, sample_rate: int, hop: float) -> None:
-        super().__init__(sample_rate, round(0.05 * sample_rate), hop, window=0.04, emphasis=EMPHASIS)
-        self.window.copy_(torch.hamming_window(len(self.window)))
+        super().__init__(sample_rate, round(0.05 * sample_rate), hop, 0.04, emphasis=EMPHASIS, shape=torch.hamming_window)
         self.size = round(4000 * 0.05)  # bins, 20 Hz each
 
     def decibel(self, power: Tensor) -> Tensor:
