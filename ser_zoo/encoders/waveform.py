@@ -183,7 +183,7 @@ class Products(torch.autograd.Function):
     """A convolution as products of matrices, one per stride of the kernel, in which no window of a full stride is copied.
 
     The gradient of a slice is as large as what it was cut from and zero elsewhere; here all parts of the kernel write theirs
-    into one tensor, in half the time.
+    into one tensor.
     """
 
     @staticmethod
