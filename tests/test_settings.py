@@ -18,4 +18,4 @@ def test_what_a_row_says_goes_before_what_older_ones_were_made_under(monkeypatch
 
 def test_older_rows_were_made_under_what_is_the_default_now() -> None:
     # Or a row made without the setting and one made before it came would be told apart.
-    assert {f"model.optim.{name}": getattr(Optim(), name) for name in ("linear_delta",)} == ADDED
+    assert {f"model.optim.{name}": getattr(Optim(), name) for name in ("linear_delta", "encoder_rest")} == ADDED

@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
@@ -147,6 +148,37 @@ class SpeechEncoder(nn.Module):
         if bool(beyond.any()):
             states = states.masked_fill(beyond[:, None, :, None], 0.0)
         return EncoderOutput(states, frames)
+
+    @property
+    def kept_layers(self) -> tuple[int, ...]:
+        """Hidden states that stay as they are while it is fine-tuned, the input of the first trained block last.
+
+        Before it stand the chosen ones below. There are none where nothing lies below, or that input would not suffice.
+        """
+        if self.finetune_from is None or self.finetune_from < 2 or not self.network.longest:
+            return ()
+        start = self.finetune_from - 1
+        return (*sorted({layer for layer in self.layers if layer < start}), start)
+
+    def kept(self) -> SpeechEncoder:
+        """A frozen encoder with the same weights that gives the states of ``kept_layers``."""
+        options = replace(self.options, lora_rank=0, gradient_checkpointing=False)
+        encoder, own = SpeechEncoder(self.source, self.kept_layers, None, options), self.state_dict()
+        # A checkpoint of a fine-tuned encoder may hold other weights than its source has by now.
+        encoder.load_state_dict({name: own[name] for name in encoder.state_dict()})
+        return encoder
+
+    def resume(self, kept: EncoderOutput) -> EncoderOutput | None:
+        """What ``forward`` gives, computed from the states of ``kept_layers``; None if a clip is too long for that."""
+        states, frames = kept
+        if states.shape[2] > self.network.longest:
+            return None
+        start = self.kept_layers[-1]
+        above = self.network.resume(states[:, -1], frames, start).float()
+        above = above.masked_fill(~valid(frames, above.shape[2])[:, None, :, None], 0.0)
+        known = dict(zip(self.kept_layers[:-1], states.unbind(1), strict=False))
+        known |= dict(zip((layer for layer in self.layers if layer >= start), above.unbind(1), strict=True))
+        return EncoderOutput(torch.stack([known[layer] for layer in self.layers], dim=1), frames)
 
     def train(self, mode: bool = True) -> SpeechEncoder:
         """Training mode for what is trained; the rest, all of a frozen encoder, stays in evaluation mode."""

@@ -23,6 +23,7 @@ class Network(nn.Module):
         width: D of the states.
         description: JSON-able, what besides the weights decides the states.
         blocks: those transformer blocks that the chosen states need, or all.
+        longest: frames up to which the states above a block follow from its output and mask alone (`resume`); 0: none do.
     """
 
     layers: tuple[int, ...]
@@ -30,6 +31,7 @@ class Network(nn.Module):
     width: int
     description: dict[str, object]
     blocks: Sequence[nn.Module]
+    longest: float = 0
 
     def forward(self, waveforms: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
         """Hidden states of B clips.
@@ -56,24 +58,41 @@ class Network(nn.Module):
         modules = [module for stage in self.stages()[finetune_from:] for module in stage]
         return modules, [parameter for module in modules for parameter in module.parameters()]
 
-    def run_blocks(self, hidden: Tensor, mask: Tensor | None, final: nn.Module | None = None) -> Tensor:
-        """The chosen hidden states of the blocks, called as ``block(hidden, attention_mask=mask)``.
+    def resume(self, hidden: Tensor, frames: Tensor, start: int) -> Tensor:
+        """The chosen hidden states from ``start`` on, given that one.
 
         Args:
-            hidden: (B, T, D) input of the first block.
-            mask: (B, 1, 1, T) bool, True where valid; None when every frame is.
-            final: layer norm over the output of the last block.
+            hidden: (B, T, D) hidden state ``start``; T is at most ``longest``.
+            frames: (B,) int64 valid frames.
+            start: its number.
 
         Returns:
-            (B, L, T, D).
+            (B, L', T, D).
         """
-        states = [hidden]
-        for block in self.blocks:
-            hidden = first(block(hidden, attention_mask=mask))
-            states.append(hidden)
-        if final is not None:
-            states[-1] = final(hidden)
-        return torch.stack([states[layer] for layer in self.layers], dim=1)
+        mask = valid(frames, hidden.shape[1])[:, None, None]
+        return self.run_blocks(hidden, None if bool(mask.all()) else mask, start)
+
+    def final_norm(self) -> nn.Module | None:
+        """The layer norm over the output of the last block; None if there is none, or if that block is not kept."""
+        return None
+
+    def run_blocks(self, hidden: Tensor, mask: Tensor | None, start: int = 0) -> Tensor:
+        """The chosen hidden states from ``start`` on, of blocks that are called as ``block(hidden, attention_mask=mask)``.
+
+        Args:
+            hidden: (B, T, D) hidden state ``start``, the input of the block after it.
+            mask: (B, 1, 1, T) bool, True where valid; None when every frame is.
+            start: number of that state.
+
+        Returns:
+            (B, L', T, D).
+        """
+        states = {start: hidden}
+        for number, block in enumerate(self.blocks[start:], start + 1):
+            hidden = states[number] = first(block(hidden, attention_mask=mask))
+        if (norm := self.final_norm()) is not None:
+            states[len(self.blocks)] = norm(hidden)
+        return torch.stack([states[layer] for layer in self.layers if layer >= start], dim=1)
 
 
 def recompute(blocks: Iterable[nn.Module]) -> None:

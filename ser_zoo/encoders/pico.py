@@ -120,6 +120,7 @@ class PicoNetwork(Network):
         self.conv1, self.conv2, self.near = pico.conv1, pico.conv2, pico.near
         self.blocks = pico.layers[:kept]
         self.norm: nn.Module | None = pico.norm if kept == self.depth else None
+        self.longest = float("inf")
         self.mel = log_mel(config)
         self.description = {"family": MODEL_TYPE, **asdict(config), "n_fft": N_FFT, "hop": HOP}
 
@@ -146,7 +147,11 @@ class PicoNetwork(Network):
         hidden = (hidden + functional.gelu(self.near(hidden))).transpose(1, 2)
         keep = valid(lengths, hidden.shape[1])
         mask = None if bool(keep.all()) else keep[:, None, None]
-        return self.run_blocks(hidden, mask, self.norm), lengths
+        return self.run_blocks(hidden, mask), lengths
+
+    def final_norm(self) -> nn.Module | None:
+        """See `Network`."""
+        return self.norm
 
     def stages(self) -> list[list[nn.Module]]:
         """See `Network`; the convolution over neighbouring frames lies between front end and blocks."""

@@ -57,6 +57,7 @@ class WaveformNetwork(Network):
         self.norm_before: nn.Module | None = None if after else norm
         self.norm_after: nn.Module | None = norm if after and kept == self.depth else None
         self.relative = config.model_type == "wavlm"
+        self.longest = 0 if self.relative else float("inf")  # the bias of a relative position is made by the first block
         if self.relative:
             for block in self.blocks:
                 attention: Any = block.attention
@@ -95,7 +96,11 @@ class WaveformNetwork(Network):
         if self.relative:
             return self._relative(hidden, keep), frames
         bias = None if keep is None else keep[:, None, None]
-        return self.run_blocks(hidden, bias, self.norm_after), frames
+        return self.run_blocks(hidden, bias), frames
+
+    def final_norm(self) -> nn.Module | None:
+        """See `Network`."""
+        return self.norm_after
 
     def stages(self) -> list[list[nn.Module]]:
         """See `Network`."""

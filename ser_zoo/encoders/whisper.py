@@ -61,6 +61,7 @@ class WhisperNetwork(Network):
         self.window: int = config.max_source_positions * 2 * self.hop
         self.mel = LogMel(extractor.mel_filters, extractor.n_fft, self.hop, self.window)
         self.pad_to_30s = pad_to_30s
+        self.longest = 0 if pad_to_30s else config.max_source_positions
         self.description = {
             "family": "whisper",
             "heads": config.encoder_attention_heads,
@@ -91,6 +92,10 @@ class WhisperNetwork(Network):
         full = full.view(batch, windows, *states.shape[1:]).transpose(1, 2).flatten(2, 3)
         return full[:, :, : self._frames(size)], counts.view(batch, windows).sum(1)
 
+    def final_norm(self) -> nn.Module | None:
+        """See `Network`."""
+        return self.norm
+
     def stages(self) -> list[list[nn.Module]]:
         """See `Network`; the sinusoidal positions belong to none, they stay as they are."""
         stages: list[list[nn.Module]] = [[self.conv1, self.conv2, self.dropout], *([b] for b in self.blocks)]
@@ -115,7 +120,7 @@ class WhisperNetwork(Network):
         hidden = hidden if keep is None else hidden * keep
         hidden = functional.gelu(self.conv2(hidden)).transpose(1, 2)
         hidden = self.dropout(hidden + self.positions.weight[: hidden.shape[1]])
-        states = self.run_blocks(hidden, mask, self.norm)
+        states = self.run_blocks(hidden, mask)
         return states[:, :, :size], frames
 
     def _frames(self, samples: Lengths) -> Lengths:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass
 from functools import partial
 from typing import Any, ClassVar, Literal, TypedDict
@@ -37,6 +39,8 @@ class Optim:
     Attributes:
         lr: learning rate.
         encoder_lr: learning rate of a fine-tuned encoder; None means ``lr``.
+        encoder_rest: share of all steps in which a fine-tuned encoder stays as it is, while the rest of the network learns to
+            read it; its rate then rises and falls as ``schedule`` cosine says.
         weight_decay: decoupled for adamw, added to the gradient for adam.
         optimizer: adamw or adam.
         schedule: constant, or cosine from ``lr`` to 0 over the whole training after a linear warm-up.
@@ -57,6 +61,7 @@ class Optim:
 
     lr: float = 1e-4
     encoder_lr: float | None = None
+    encoder_rest: float = 0.0
     weight_decay: float = 0.01
     optimizer: Literal["adamw", "adam"] = "adamw"
     schedule: Literal["constant", "cosine"] = "constant"
@@ -79,11 +84,18 @@ class Optim:
             SERZooError: a number is out of its range.
         """
         upper = dict.fromkeys(("mixup", "linear_delta", "time_masks", "channel_masks"), float("inf"))
-        for name in ("mixup", "linear_delta", "time_masks", "time_width", "channel_masks", "channel_width", "label_smoothing"):
+        shares = ("time_width", "channel_width", "label_smoothing", "encoder_rest")
+        for name in (*upper, *shares):
             value, most = getattr(self, name), upper.get(name, 1.0)
             if not 0 <= value <= most:
                 bound = "0 or more" if most > 1 else "0 to 1"
                 raise SERZooError(f"--model.optim.{name} {value:g} makes no sense; expected {bound}.")
+
+        if self.encoder_rest and self.schedule != "cosine":
+            raise SERZooError(
+                "--model.optim.encoder_rest lets the encoder's rate begin later, as --model.optim.schedule cosine has it. Set "
+                "that, or leave encoder_rest out."
+            )
 
     @property
     def changes_features(self) -> bool:
@@ -130,7 +142,8 @@ class SERModule(L.LightningModule):
     ``SpeechEncoder`` in its attribute ``encoder`` takes an argument ``encoded``, and one with a ``FrontEnd`` in its attribute
     ``front_end`` an argument ``frames``: the output of these when it is known already, else None. One that
     also has a ``Condense`` in its attribute ``condense`` takes the encoder's output as that leaves it. With a ``SERDataModule``
-    what a frozen encoder and a front end give is computed once and kept; with plain data loaders it is computed live.
+    what a frozen encoder, or the frozen part of one, and a front end give is computed once and kept; with plain data loaders it
+    is computed live.
 
     Args:
         labels: class names in the order of the outputs.
@@ -159,6 +172,7 @@ class SERModule(L.LightningModule):
         self.test_confusion = MulticlassConfusionMatrix(len(labels))
         self.preparation = Preparation(sample_rate)
         self._store: FeatureStore | None = None
+        self._rest = 0  # steps in which a fine-tuned encoder stays as it is
         self._trained_on: dict[str, object] | None = None
         self._fingerprint: dict[str, object] | None = None
         self.calibration: Calibration | None = None
@@ -203,8 +217,10 @@ class SERModule(L.LightningModule):
         """The encoder's output for a batch, condensed where the network does so: kept where it holds, computed otherwise."""
         assert self.encoder is not None, "only architectures with an encoder encode"
         condense, store, data = self.condense, self._store, self._data_module()
-        if store is None or not batch.whole or not all(key in store for key in batch.ids):
-            encoded: EncoderOutput = self.encoder(batch.waveforms, batch.lengths)
+        if store is not None and not (batch.whole and all(key in store for key in batch.ids)):
+            store = None
+        if store is None or not self.encoder.frozen:
+            encoded = self._computed(self.encoder, batch, store)
             return encoded if condense is None else condense(*encoded)
         if condense is None or data is None:
             encoded = store.get(batch.ids, self.device)
@@ -217,6 +233,20 @@ class SERModule(L.LightningModule):
         kept: KeptFrames = data.waveforms.derived.setdefault(f"{store.folder.name} {condense}", KeptFrames())
         ((values, lengths),) = kept.get(batch.ids, rows, self.device)
         return EncoderOutput(values.transpose(1, 2), lengths)
+
+    def _computed(self, encoder: SpeechEncoder, batch: Batch, store: FeatureStore | None) -> EncoderOutput:
+        """The encoder's output for a batch; ``store`` has the states below the first trained block, if they are kept."""
+        resting = self.training and self._trainer is not None and self.global_step < self._rest
+        with torch.no_grad() if resting else nullcontext():
+            resumed = None if store is None else encoder.resume(store.get(batch.ids, self.device))
+            states, lengths = encoder(batch.waveforms, batch.lengths) if resumed is None else resumed
+        if resting:  # several processes wait for a gradient of every trained parameter
+            states = states + 0.0 * torch.stack([parameter.sum() for parameter in self._encoder_parameters()]).sum()
+        return EncoderOutput(states, lengths)
+
+    def _encoder_parameters(self) -> list[nn.Parameter]:
+        """Those of the encoder that are trained."""
+        return [p for key, p in self.named_parameters() if key.startswith(ENCODER_PREFIX) and p.requires_grad]
 
     def frames(self, batch: Batch) -> tuple[Frames, ...]:
         """The front end's output for a batch: kept where it holds, computed otherwise."""
@@ -332,6 +362,11 @@ class SERModule(L.LightningModule):
                 "out, change features instead (--model.optim.mixup, linear_delta, time_masks, channel_masks), add copies that "
                 "stay as they are (--data.speeds), or fine-tune the encoder (--model.finetune_from)."
             )
+        if self.optim.encoder_rest and (self.encoder is None or self.encoder.frozen):
+            raise SERZooError(
+                f"--model.optim.encoder_rest: {self.name} has no encoder that is trained, so none can rest. Leave it out, or "
+                "fine-tune the encoder (--model.finetune_from)."
+            )
         if self.optim.changes_features and self.encoder is None and self.front_end is None:
             raise SERZooError(
                 "--model.optim: mixup, linear_delta and masks change what an encoder or a front end gives, and "
@@ -401,10 +436,15 @@ class SERModule(L.LightningModule):
 
     def _keep_features(self) -> None:
         data = self._data_module()
-        if self.encoder is None or not self.encoder.frozen or data is None or self._store is not None:
+        encoder = self.encoder
+        if encoder is None or data is None or self._store is not None:
             return
+        if not encoder.frozen:
+            if not encoder.kept_layers or data.varying:
+                return
+            encoder = encoder.kept().to(self.device)
         started = time.perf_counter()
-        store = FeatureStore(self.encoder)
+        store = FeatureStore(encoder)
         store.fill(data.waveforms, rank=self.trainer.global_rank, world=self.trainer.world_size)
         self.trainer.strategy.barrier()
         store.refresh()
@@ -413,7 +453,7 @@ class SERModule(L.LightningModule):
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
         """The optimiser of ``optim``, with a group of its own for a fine-tuned encoder."""
-        encoder = [p for key, p in self.named_parameters() if key.startswith(ENCODER_PREFIX) and p.requires_grad]
+        encoder = self._encoder_parameters()
         head = [p for key, p in self.named_parameters() if not key.startswith(ENCODER_PREFIX) and p.requires_grad]
         groups: list[dict[str, Any]] = [{"params": head}]
         if encoder:
@@ -428,6 +468,13 @@ class SERModule(L.LightningModule):
             return optimizer
         steps = max(1, int(self.trainer.estimated_stepping_batches))
         rise = max(1, round(self.optim.warmup * steps))
+        if encoder and self.optim.encoder_rest:
+            self._rest = round(self.optim.encoder_rest * steps)
+            rates: list[Callable[[int], float]] = [
+                partial(rate, start=start, rise=rise, steps=steps) for start in (0, self._rest)
+            ]
+            own = torch.optim.lr_scheduler.LambdaLR(optimizer, rates)
+            return {"optimizer": optimizer, "lr_scheduler": {"scheduler": own, "interval": "step"}}
         schedules = [
             torch.optim.lr_scheduler.LinearLR(optimizer, 1 / rise, total_iters=rise),
             torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, max(1, steps - rise)),
@@ -488,3 +535,10 @@ class SERModule(L.LightningModule):
             "total": sum(parameter.numel() for parameter in self.network.parameters()),
             "trained": sum(parameter.numel() for parameter in self.network.parameters() if parameter.requires_grad),
         }
+
+
+def rate(step: int, start: int, rise: int, steps: int) -> float:
+    """Share of the learning rate in a step: 0 before ``start``, 1 after ``rise`` more, down to 0 at ``steps`` by a cosine."""
+    if step < start + rise:
+        return max(0, step - start + 1) / rise
+    return 0.5 * (1 + math.cos(math.pi * (step - start - rise) / max(1, steps - start - rise)))

@@ -82,6 +82,15 @@ def test_fine_tuning_trains_from_the_block_it_is_given(folder: Path, first: int,
     assert missing == []
 
 
+def test_it_goes_on_from_what_is_kept_below_the_trained_blocks(folder: Path) -> None:
+    encoder = SpeechEncoder(str(folder), finetune_from=2, options={"feature_dtype": "float32"}).eval()
+    inputs = torch.randn(2, 8000), torch.tensor([8000, 5000])
+    with torch.no_grad():
+        resumed = encoder.resume(encoder.kept()(*inputs))
+        assert resumed is not None
+        torch.testing.assert_close(resumed.states, encoder(*inputs).states)
+
+
 def test_adapters_find_its_projections(folder: Path) -> None:
     pytest.importorskip("peft", reason="adapters are an extra")
     encoder = SpeechEncoder(str(folder), finetune_from=2, options={"lora_rank": 2})

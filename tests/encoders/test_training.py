@@ -144,3 +144,37 @@ def test_sums_over_blocks_stay_in_float32(tiny: Tiny, clips: list[Tensor], famil
 def test_options_may_come_as_a_mapping_of_plain_values(tiny: Tiny) -> None:
     encoder = SpeechEncoder(tiny("whisper"), [1], None, {"precision": "bfloat16", "feature_dtype": "float32"})
     assert encoder.options == EncoderOptions(precision="bfloat16", feature_dtype="float32")
+
+
+@pytest.mark.parametrize("family", ["whisper", "wav2vec2", "hubert-stable"])
+@pytest.mark.parametrize("layers", [(1, 3), (3, 0, 2), (2,), (3,)])
+def test_a_trained_encoder_goes_on_from_what_is_kept_below(
+    tiny: Tiny, clips: list[Tensor], family: str, layers: tuple[int, ...]
+) -> None:
+    encoder = SpeechEncoder(tiny(family), layers, finetune_from=2, options={"feature_dtype": "float32"}).eval()
+    assert encoder.kept_layers == (*sorted({0, 1} & set(layers) - {1}), 1)
+    next(encoder.network.blocks[0].parameters()).data.add_(0.1)  # as if it came from a checkpoint
+    kept = encoder.kept()
+    assert kept.frozen
+    assert max(kept.layers) == 1
+    with torch.no_grad():
+        live, resumed = batch(encoder, clips), encoder.resume(batch(kept, clips))
+    assert resumed is not None
+    assert torch.equal(resumed.lengths, live.lengths)
+    torch.testing.assert_close(resumed.states, live.states)
+
+
+@pytest.mark.parametrize(("family", "first"), [("wavlm", 2), ("speech-to-text", 2), ("whisper", 1), ("whisper", None)])
+def test_nothing_is_kept_where_nothing_lies_below_or_more_than_a_state_is_needed(
+    tiny: Tiny, family: str, first: int | None
+) -> None:
+    encoder = SpeechEncoder(tiny(family), finetune_from=first)
+    assert encoder.kept_layers == ()
+
+
+def test_clips_of_more_than_a_window_of_whisper_are_not_gone_on_from(tiny: Tiny) -> None:
+    encoder = SpeechEncoder(tiny("whisper"), finetune_from=2)
+    states = torch.zeros(1, len(encoder.kept_layers), 1501, encoder.width)
+    assert encoder.resume(EncoderOutput(states, torch.tensor([1501]))) is None
+    padded = SpeechEncoder(tiny("whisper"), finetune_from=2, options={"pad_to_30s": True})
+    assert padded.kept_layers == ()

@@ -16,15 +16,17 @@ import torch.distributed
 from ser_zoo.data import SERDataModule
 from ser_zoo.evaluation import part_processes
 from ser_zoo.models import list_models, model_class
+from ser_zoo.models.base import Optim
 from tests.models.small import small_model
 
 
 def main(corpus: str, folder: str) -> None:
     """Print a line per architecture: its name, and whether both processes ended with the same trained parameters."""
-    for name in list_models():
+    resting = {"finetune_from": 2, "optim": Optim(schedule="cosine", encoder_rest=0.5)}
+    for name, settings in [*((name, {}) for name in list_models()), ("cross_attn", resting)]:
         rate = inspect.signature(model_class(name)).parameters["sample_rate"].default
         data = SERDataModule("emo_db", corpus, batch_size=4, sample_rate=rate, seed=0)
-        model = small_model(name, Path(folder), classes=len(data.labels))
+        model = small_model(name, Path(folder), classes=len(data.labels), **settings)
         quiet = {"logger": False, "enable_progress_bar": False, "enable_checkpointing": False, "enable_model_summary": False}
         trainer = L.Trainer(
             max_epochs=1, limit_train_batches=2, limit_val_batches=1, accelerator="cpu", devices=2, strategy="ddp", **quiet
@@ -37,7 +39,8 @@ def main(corpus: str, folder: str) -> None:
         torch.distributed.all_gather(parts, flat)
         moved = any(not torch.equal(one, other) for one, other in zip(before, after, strict=True))
         if trainer.is_global_zero:
-            print(f"{name} trained={moved} alike={torch.equal(*parts)} world={trainer.world_size}", flush=True)
+            case = f"{name} resting" if settings else name
+            print(f"{case} trained={moved} alike={torch.equal(*parts)} world={trainer.world_size}", flush=True)
     part_processes()
 
 

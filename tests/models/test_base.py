@@ -13,7 +13,7 @@ from ser_zoo.data import SERDataModule
 from ser_zoo.encoders import FeatureStore
 from ser_zoo.errors import SERZooError
 from ser_zoo.models import create_model
-from ser_zoo.models.base import Optim
+from ser_zoo.models.base import Optim, SERModule
 from tests.models.small import SMALL, batch_of, small_model
 
 QUIET: dict[str, Any] = {
@@ -151,3 +151,68 @@ def test_condensed_states_are_kept_and_are_those_of_the_encoder(
     assert torch.equal(kept.lengths, live.lengths)
     torch.testing.assert_close(kept.states, live.states, atol=2e-3, rtol=2e-3)
     assert len(read) == len(rows)
+
+
+def test_what_lies_below_the_trained_blocks_is_computed_once(
+    small_emo_db: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SER_ZOO_CACHE", str(tmp_path / "cache"))
+    data, model = (
+        SERDataModule("emo_db", str(small_emo_db), batch_size=16),
+        small_model("cross_attn", tmp_path, finetune_from=2),
+    )
+    assert model.encoder is not None
+    live: list[int] = []
+    model.encoder.register_forward_hook(lambda *_: live.append(1))
+    L.Trainer(max_epochs=1, num_sanity_val_steps=0, **QUIET).fit(model, datamodule=data)
+    assert not live
+    batch = next(iter(data.train_dataloader()))
+    with torch.no_grad():
+        kept = model.eval().encode(batch)
+        expected = model.encoder(batch.waveforms, batch.lengths)
+    assert torch.equal(kept.lengths, expected.lengths)
+    torch.testing.assert_close(kept.states, expected.states, atol=5e-3, rtol=5e-3)
+    varying = SERDataModule("emo_db", str(small_emo_db), batch_size=16, augment=["noise"])
+    model = small_model("cross_attn", tmp_path, finetune_from=2)
+    L.Trainer(max_epochs=1, limit_train_batches=1, limit_val_batches=1, **QUIET).fit(model, datamodule=varying)
+    assert model._store is None
+
+
+@pytest.mark.parametrize("first", [1, 2])
+def test_a_resting_encoder_stays_as_it_is_until_its_share_of_the_steps_is_over(
+    small_emo_db: Path, tmp_path: Path, first: int
+) -> None:
+    optim = Optim(lr=1e-2, schedule="cosine", encoder_rest=0.5)
+    data = SERDataModule("emo_db", str(small_emo_db), batch_size=12)
+    model = small_model("cross_attn", tmp_path, finetune_from=first, optim=optim)
+
+    class Watch(L.Callback):
+        """Sums of the trained encoder's and of the head's parameters before each step."""
+
+        def __init__(self) -> None:
+            self.seen: list[tuple[float, float]] = []
+
+        def on_train_batch_start(self, trainer: L.Trainer, pl_module: L.LightningModule, *_: object) -> None:
+            assert isinstance(pl_module, SERModule)
+            own = pl_module._encoder_parameters()
+            head = [p for p in pl_module.parameters() if p.requires_grad and not any(p is other for other in own)]
+            self.seen.append(tuple(sum(float(p.detach().double().abs().sum()) for p in part) for part in (own, head)))
+
+    watch = Watch()
+    trainer = L.Trainer(max_epochs=2, callbacks=[watch], num_sanity_val_steps=0, **QUIET)
+    trainer.fit(model, datamodule=data)
+    steps = trainer.global_step
+    assert steps >= 4
+    encoder, head = zip(*watch.seen, strict=True)
+    rest = round(0.5 * steps)
+    assert len(set(encoder[: rest + 1])) == 1
+    assert len(set(encoder[rest:])) == steps - rest
+    assert len(set(head)) == steps
+
+
+def test_a_rest_that_would_have_no_effect_is_refused(small_emo_db: Path, tmp_path: Path) -> None:
+    with pytest.raises(SERZooError, match=r"encoder_rest.*schedule cosine"):
+        Optim(encoder_rest=0.5)
+    model = small_model("cross_attn", tmp_path, finetune_from=None, optim=Optim(schedule="cosine", encoder_rest=0.5))
+    with pytest.raises(SERZooError, match="encoder_rest: cross_attn has no encoder that is trained"):
+        L.Trainer(max_epochs=1, **QUIET).fit(model, datamodule=SERDataModule("emo_db", str(small_emo_db)))
