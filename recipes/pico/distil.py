@@ -374,7 +374,7 @@ def card(account: dict[str, Any], student: PicoConfig, parameters: int) -> str:
         **asdict(student),
         **speech,
         **training,
-        "espeak": 1 - sum(speech[name] for name in ("flite", "festival", "hibari", "kokoro")),
+        "espeak": Speech(**{name: speech[name] for name in asdict(Speech())}).shares["espeak"],
         "parameters": parameters / 1e6,
         "layers": ", ".join(map(str, account["layers"])),
         "teacher": account["teacher"],
