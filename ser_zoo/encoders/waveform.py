@@ -287,8 +287,9 @@ def masked_group_norm(hidden: Tensor, norm: nn.GroupNorm, lengths: Tensor) -> Te
         lengths: (B,) int64 valid frames.
     """
     size, counts = hidden.shape[2], lengths.tolist()
-    if hidden.stride(1) == 1 and norm.num_groups == norm.num_channels:
-        # Of channels that lie side by side in memory, each a group, torch has this with a backward pass six times as fast.
+    if min(counts) > 1 and hidden.stride(1) == 1 and norm.num_groups == norm.num_channels:
+        # Of channels that lie side by side in memory, each a group, torch has this with a backward pass six times as fast. It
+        # refuses a single frame.
         normed = (
             functional.batch_norm(clip[:count], None, None, norm.weight, norm.bias, training=True, eps=norm.eps)
             for clip, count in zip(hidden.transpose(1, 2).unbind(), counts, strict=True)
