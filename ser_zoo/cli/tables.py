@@ -73,3 +73,5 @@ def quiet_lightning() -> None:
     warnings.filterwarnings("ignore", message=".*does not have many workers.*")
     warnings.filterwarnings("ignore", message=".*LeafSpec.*")  # a deprecation inside Lightning itself
     warnings.filterwarnings("ignore", message=".*smaller than the logging interval.*")  # metrics are logged per epoch
+    # What is frozen of an encoder is in evaluation mode on purpose, whatever the trainer asks for (`SpeechEncoder.train`).
+    warnings.filterwarnings("ignore", message=".*in eval mode at the start of training.*")

@@ -203,7 +203,7 @@ def test_help_of_fit_lists_data_and_trainer() -> None:
 
 
 def test_cross_attn_runs_with_a_frozen_encoder_and_keeps_its_features(
-    small_emo_db: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    small_emo_db: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, recwarn: pytest.WarningsRecorder
 ) -> None:
     monkeypatch.setenv("SER_ZOO_CACHE", str(tmp_path / "cache"))
     encoder = tiny_encoder(tmp_path / "encoder", "whisper")
@@ -211,6 +211,7 @@ def test_cross_attn_runs_with_a_frozen_encoder_and_keeps_its_features(
     command = ["fit", "--config", str(recipe), f"--data.root={small_emo_db}", f"--model.encoder={encoder}", *QUICK]
     command += ["--model.layers=[1,3]", "--trainer.max_epochs=1", "--folds=1,2", f"--run_dir={tmp_path / 'r'}"]
     assert main(command) == 0
+    assert not [str(warning.message) for warning in recwarn if "eval mode" in str(warning.message)]
     row = read_result(tmp_path / "r" / "fold-2" / "result.json")
     assert row["encoder"]["name"] == "encoder"
     assert row["parameters"]["trained"] < row["parameters"]["total"]
