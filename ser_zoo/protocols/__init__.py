@@ -1,10 +1,11 @@
 """Which speakers train, validate and test in fold k: one table of declarations, and the check that proves a split.
 
 The first protocol of a corpus is its default and is an honest one: speaker-disjoint in train, validation and test (with two
-speakers, in TESS, test alone; that is declared). A corpus whose speakers do not allow that has no default. Those of the
-``as_published`` world repeat how others split a corpus that is here: ``as_<architecture>`` a paper, ``emobox`` EmoBox where it
-shares speakers, ``random5`` the habit of many. They are there to show what that is worth; each declares its leaks, which are
-printed with every number made under it.
+speakers, in TESS, test alone; that is declared). A corpus whose speakers do not allow that has no default. Where EmoBox keeps
+the tested speakers apart, ``emobox_utterances`` validates by utterances of those who train, as EmoBox does, and declares it.
+Those of the ``as_published`` world repeat how others split a corpus that is here: ``as_<architecture>`` a paper, ``emobox``
+EmoBox where it shares speakers, ``random5`` the habit of many. They are there to show what that is worth; each declares its
+leaks, which are printed with every number made under it.
 """
 
 from __future__ import annotations

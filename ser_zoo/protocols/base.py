@@ -21,7 +21,7 @@ validation, while nobody who is tested is heard before; ``validation is test``: 
 Side = Literal["train", "validation", "test"]
 HONEST_LEAKS: frozenset[Leak] = frozenset({"validation speaker"})
 """What an honest protocol may declare, as it flatters no test: with two speakers, one of whom is tested, the other has to train
-and validate."""
+and validate, and EmoBox draws its validation utterances from all who train."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

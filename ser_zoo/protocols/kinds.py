@@ -42,12 +42,46 @@ class PartialRotation(Rotation):
         return {**super()._index(), **dict.fromkeys(self.training, 0)}
 
 
+class SharedValidation(Rotation):
+    """Fold k: test = group k; some utterances of all others validate and the rest trains.
+
+    Nobody who is tested is heard before, while training and validation share speakers, which must be declared.
+    """
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if "validation speaker" not in self.declared_leaks:
+            raise ValueError(f"{self.name}: training and validation share speakers; declare it")
+
+    def _placed(self, fold: int, utterances: Sequence[Utterance]) -> Iterator[tuple[Utterance, Side]]:
+        placed = list(super()._placed(fold, utterances))
+        validating = self._validating([utterance for utterance, side in placed if side == "train"])
+        for utterance, side in placed:
+            yield utterance, "validation" if utterance.id in validating else side
+
+    def _side(self, group: int, fold: int) -> Side:
+        return "test" if group == fold else "train"
+
+    @abstractmethod
+    def _validating(self, others: Sequence[Utterance]) -> set[str]:
+        """Ids of those that validate, of the utterances of all who are not tested."""
+
+    def _wanting(self, fold: int, side: Side) -> str:
+        if side == "validation":
+            return f"{self._validators} by another {self.unit} is not in"
+        return super()._wanting(fold, side)
+
+    @property
+    @abstractmethod
+    def _validators(self) -> str:
+        """What validates, for an error."""
+
+
 @dataclass(frozen=True, kw_only=True)
-class HeldOutTexts(Rotation):
+class HeldOutTexts(SharedValidation):
     """Fold k: test = group k; of all the others some texts validate and the rest train.
 
-    For corpora with too few speakers to validate by others: nobody who is tested is heard before, while training and validation
-    share speakers, which must be declared, and no text.
+    For corpora with too few speakers to validate by others: training and validation share speakers and no text.
 
     Attributes:
         texts: that validate.
@@ -57,23 +91,38 @@ class HeldOutTexts(Rotation):
     kind: ClassVar[str] = "held-out texts"
     texts_apart: ClassVar[tuple[tuple[Side, Side], ...]] = (("train", "validation"),)
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if "validation speaker" not in self.declared_leaks:
-            raise ValueError(f"{self.name}: training and validation share speakers; declare it")
+    def _validating(self, others: Sequence[Utterance]) -> set[str]:
+        return {utterance.id for utterance in others if text_of(self, utterance) in self.texts}
 
-    def _placed(self, fold: int, utterances: Sequence[Utterance]) -> Iterator[tuple[Utterance, Side]]:
-        validating = set(self.texts)
-        for utterance, side in super()._placed(fold, utterances):
-            yield utterance, "validation" if side == "train" and text_of(self, utterance) in validating else side
+    @property
+    def _validators(self) -> str:
+        return f"text {short_list(self.texts)}"
 
-    def _side(self, group: int, fold: int) -> Side:
-        return "test" if group == fold else "train"
 
-    def _wanting(self, fold: int, side: Side) -> str:
-        if side == "validation":
-            return f"text {short_list(self.texts)} by another {self.unit} is not in"
-        return super()._wanting(fold, side)
+@dataclass(frozen=True, kw_only=True)
+class HeldOutUtterances(SharedValidation):
+    """Fold k: test = group k; of all the others' utterances a random part, equally of every class, validates.
+
+    As much of every other speaker trains as is left, so that more speakers are heard than where some validate.
+
+    Attributes:
+        parts: into which those utterances are dealt, see ``deal``; the first validates.
+        seed: of the draw.
+        copies: ids of utterances of which another has the same audio; they never validate, as the other might train.
+    """
+
+    parts: int
+    seed: int
+    copies: tuple[str, ...] = ()
+    kind: ClassVar[str] = "held-out utterances"
+
+    def _validating(self, others: Sequence[Utterance]) -> set[str]:
+        alone = [utterance for utterance in others if utterance.id not in self.copies]
+        return {key for key, part in deal(alone, self.parts, self.seed).items() if part == 1}
+
+    @property
+    def _validators(self) -> str:
+        return "an utterance"
 
 
 @dataclass(frozen=True, kw_only=True)

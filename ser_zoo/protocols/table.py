@@ -9,6 +9,7 @@ from ser_zoo.protocols.emobox import EmoBoxLists
 from ser_zoo.protocols.kinds import (
     Hashed,
     HeldOutTexts,
+    HeldOutUtterances,
     Listed,
     Official,
     PartialRotation,
@@ -132,14 +133,29 @@ def _text_independent(corpus: str, groups: Groups, texts: Groups) -> TextIndepen
     )
 
 
-def _emobox(corpus: str, groups: Groups) -> Rotation:
-    return Rotation(
-        name="emobox",
-        corpus=corpus,
-        version=1,
-        groups=groups,
-        source="test folds of EmoBox (Ma et al., Interspeech 2024), in its order; it draws validation utterances from "
-        "those that train, speakers and all: validation by the next fold's speakers, who do not train, is our choice",
+def _emobox(corpus: str, groups: Groups, *copies: str) -> tuple[Protocol, Protocol]:
+    source = "test folds of EmoBox (Ma et al., Interspeech 2024), in its order; "
+    return (
+        Rotation(
+            name="emobox",
+            corpus=corpus,
+            version=1,
+            groups=groups,
+            source=f"{source}it draws validation utterances from those that train, speakers and all: validation by the next "
+            "fold's speakers, who do not train, is our choice",
+        ),
+        HeldOutUtterances(
+            name="emobox_utterances",
+            corpus=corpus,
+            version=1,
+            groups=groups,
+            parts=5,
+            seed=0,
+            copies=copies,
+            source=f"{source}as it does, a random fifth of what all the others say validates; which one, and that it is "
+            "equally of every class, is our choice",
+            declared_leaks=("validation speaker",),
+        ),
     )
 
 
@@ -207,11 +223,11 @@ PROTOCOLS: tuple[Protocol, ...] = (
         source="our choice: pairs of a man and a woman in the order of their numbers; validation by the next pair",
     ),
     _text_independent("cafe", CAFE_PAIRS, _blocks(_numbers(1, 6, "{}"), 3)),
-    _emobox("cafe", (("01", "07", "08", "10"), ("02", "04", "09", "12"), ("03", "05", "06", "11"))),
+    *_emobox("cafe", (("01", "07", "08", "10"), ("02", "04", "09", "12"), ("03", "05", "06", "11"))),
     # CASIA
     _loso("casia", CASIA_SPEAKERS),
     _text_independent("casia", CASIA_SPEAKERS, _blocks(_numbers(201, 250), 25)),
-    _emobox("casia", _each("wangzhe", "zhaozuoxiang", "liuchanhg", "zhaoquanyin")),
+    *_emobox("casia", _each("wangzhe", "zhaozuoxiang", "liuchanhg", "zhaoquanyin")),
     # CREMA-D
     Rotation(
         name="emo_superb5",
@@ -305,7 +321,7 @@ PROTOCOLS: tuple[Protocol, ...] = (
         # Half of the short, the long, the nonsense sentences and the questions in each.
         (("b1", "b2", "l1", "l2", "n1", "n2", "d1"), ("b3", "l3", "l4", "n3", "n4", "n5", "d2")),
     ),
-    _emobox("emovo", _each("f2", "m3", "m2", "f3", "f1", "m1")),
+    *_emobox("emovo", _each("f2", "m3", "m2", "f3", "f1", "m1")),
     # Emozionalmente
     Hashed(
         name="hash5",
@@ -327,7 +343,7 @@ PROTOCOLS: tuple[Protocol, ...] = (
         source="our choice: a woman and a man of either language in each group; validation by the next group",
     ),
     _text_independent("esd", ESD_GROUPS, _blocks(_numbers(1, 350, "{}"), 175)),
-    _emobox(
+    *_emobox(
         "esd",
         (
             ("0005", "0011", "0016", "0018"),
@@ -363,11 +379,11 @@ PROTOCOLS: tuple[Protocol, ...] = (
         validations=tuple((speaker,) for pair in IEMOCAP_SESSIONS for speaker in reversed(pair)),
         source="leave one speaker out, the usual 10 folds of IEMOCAP; validation by the partner in the same session",
     ),
-    _emobox("iemocap", IEMOCAP_SESSIONS),
+    *_emobox("iemocap", IEMOCAP_SESSIONS),
     # JL-Corpus
     _loso("jl_corpus", JL_SPEAKERS),
     _text_independent("jl_corpus", JL_SPEAKERS, _blocks(tuple(f"{n}{half}" for n in range(1, 16) for half in "ab"), 16)),
-    _emobox("jl_corpus", _each("male2", "female1", "male1", "female2")),
+    *_emobox("jl_corpus", _each("male2", "female1", "male1", "female2")),
     # M3ED
     Official(
         name="official",
@@ -447,7 +463,7 @@ PROTOCOLS: tuple[Protocol, ...] = (
     # Polish
     _loso("polish", POLISH_SPEAKERS),
     _text_independent("polish", POLISH_SPEAKERS, _blocks(("nie", "oddaj", "podaj", "stop", "tak", "trzymaj"), 3)),
-    _emobox("polish", _each("m3", "m2", "m4", "m5", "m1")),
+    *_emobox("polish", _each("m3", "m2", "m4", "m5", "m1")),
     # RAVDESS
     Rotation(
         name="actors6",
@@ -473,7 +489,7 @@ PROTOCOLS: tuple[Protocol, ...] = (
         source="test groups of Luna-Jiménez et al., Sensors 21(22) 7665, 2021; validation actors of Mak-Sim/ResLSTM-SER",
     ),
     _text_independent("ravdess", RAVDESS_ACTORS, _each("01", "02")),
-    _emobox(
+    *_emobox(
         "ravdess",
         (
             ("01", "11", "20", "21"),
@@ -483,6 +499,8 @@ PROTOCOLS: tuple[Protocol, ...] = (
             ("02", "15", "16", "18"),
             ("06", "13", "17", "22"),
         ),
+        "03-01-03-01-02-01-07",
+        "03-01-03-01-02-02-07",
     ),
     RandomTest(
         name="as_cross_attn",
@@ -516,7 +534,7 @@ PROTOCOLS: tuple[Protocol, ...] = (
     _emobox_lists("resd", "resd", "696049a2ee90"),
     # SAVEE
     _loso("savee", _each("DC", "JE", "JK", "KL")),
-    _emobox("savee", _each("JE", "KL", "DC", "JK")),
+    *_emobox("savee", _each("JE", "KL", "DC", "JK")),
     # ShEMO
     _ranked("shemo", 5, _numbers(1, 31, "F{:02d}"), _numbers(1, 56, "M{:02d}")),
     _emobox_lists("shemo", "shemo", "a70a678c20f3"),
@@ -529,7 +547,7 @@ PROTOCOLS: tuple[Protocol, ...] = (
         source="our choice: two women and two men in each group, in the order of their numbers; validation by the next group",
     ),
     _text_independent("subesco", SUBESCO_GROUPS, _blocks(_numbers(1, 10, "{}"), 5)),
-    _emobox(
+    *_emobox(
         "subesco",
         (
             ("Female-03", "Male-03", "Male-08", "Male-09"),

@@ -13,6 +13,7 @@ from ser_zoo.protocols import Split, check_split, find_protocol
 from ser_zoo.protocols.kinds import (
     Hashed,
     HeldOutTexts,
+    HeldOutUtterances,
     Listed,
     Official,
     PartialRotation,
@@ -51,6 +52,17 @@ WORDS = HeldOutTexts(
     version=1,
     groups=(("a",), ("b",)),
     texts=("v",),
+    source="a test",
+    declared_leaks=("validation speaker",),
+)
+UTTERANCES = HeldOutUtterances(
+    name="some",
+    corpus="toy",
+    version=1,
+    groups=(("a",), ("b",), ("c",)),
+    parts=5,
+    seed=0,
+    copies=("b-0",),
     source="a test",
     declared_leaks=("validation speaker",),
 )
@@ -233,6 +245,29 @@ def test_held_out_texts_must_declare_the_validation_speaker() -> None:
 def test_held_out_texts_that_nobody_says_are_refused() -> None:
     with pytest.raises(ProtocolError, match="has no validation utterances: text v by another speaker is not in"):
         WORDS.split(1, saying("ab", "u"))
+
+
+def test_a_part_of_every_class_of_all_who_are_not_tested_validates() -> None:
+    rows = utterances("abc", takes=10)
+    splits = [UTTERANCES.split(fold, rows) for fold in (1, 2, 3)]
+    assert [speakers(split.test) for split in splits] == [{"a"}, {"b"}, {"c"}]
+    for split in splits:
+        check_split(split, UTTERANCES, content(split))
+        assert sorted(row.id for side in split for row in side) == sorted(row.id for row in rows)
+        labels = Counter(row.label for row in split.validation)
+        assert set(labels) == {row.label for row in rows}
+        assert max(labels.values()) - min(labels.values()) <= 1
+        assert len(split.validation) in (3, 4)  # of 20, or of 19 without the copy
+        assert "b-0" not in {row.id for row in split.validation}
+    drawn = [{row.id for row in split.validation} for split in (splits[0], replace(UTTERANCES, seed=1).split(1, rows))]
+    assert drawn[0] != drawn[1]
+
+
+def test_held_out_utterances_must_be_there_and_declared() -> None:
+    with pytest.raises(ValueError, match="some: training and validation share speakers; declare it"):
+        replace(UTTERANCES, declared_leaks=())
+    with pytest.raises(ProtocolError, match="has no train utterances"):
+        UTTERANCES.split(1, utterances("a", takes=10) + utterances("c", takes=1))
 
 
 def test_neither_the_text_nor_the_speaker_of_a_test_is_heard_before() -> None:

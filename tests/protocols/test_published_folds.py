@@ -103,14 +103,20 @@ def test_folds_have_the_published_speakers_and_counts(corpus: str, name: str) ->
 )
 def test_speaker_disjoint_folds_of_emobox_are_those_it_ships(corpus: str) -> None:
     rows = rows_of(corpus)
-    protocol = find_protocol(corpus, "emobox")
+    protocol, shared = (find_protocol(corpus, name) for name in ("emobox", "emobox_utterances"))
     folds = card(corpus)["emobox"]["folds"]
     assert (protocol.folds, protocol.world) == (len(folds), "honest")
     for number, fold in folds.items():
         split = protocol.split(int(number.removeprefix("fold_")), rows)
         assert speakers(split.test) == set(fold["test_speakers"])
         assert len(split.test) == fold["n"]["test"]
-        assert len(split.train) + len(split.validation) == fold["n"].get("train", len(rows) - len(split.test))
+        trained = fold["n"].get("train", len(rows) - len(split.test))
+        assert len(split.train) + len(split.validation) == trained
+        again = shared.split(int(number.removeprefix("fold_")), rows)
+        assert again.test == split.test
+        assert len(again.train) + len(again.validation) == trained
+        assert speakers(again.train) == speakers(split.train) | speakers(split.validation)
+        assert len(again.validation) == pytest.approx(trained / 5, abs=1)
 
 
 def test_crema_d_has_the_folds_of_emo_superb() -> None:
