@@ -57,6 +57,8 @@ class Optim:
         time_width: longest such stretch, as a share of the clip.
         channel_masks: bands of channels that are hidden, of the encoder's states and of each feature; 0: none.
         channel_width: widest such band, as a share of the channels. That of the source is 27 of 80.
+        change_below: mixup, differences and masks change what the trained blocks of a fine-tuned encoder read, in place of what
+            they give, so that those blocks learn under them (for mixup: Verma et al. 2019, "Manifold Mixup").
     """
 
     lr: float = 1e-4
@@ -76,6 +78,7 @@ class Optim:
     time_width: float = 0.1
     channel_masks: int = 0
     channel_width: float = 0.3
+    change_below: bool = False
 
     def __post_init__(self) -> None:
         """Refuse what makes no sense.
@@ -201,7 +204,9 @@ class SERModule(L.LightningModule):
         change = batch.change
         if self.encoder is not None:
             encoded = self.encode(batch)
-            inputs["encoded"] = encoded if change is None else EncoderOutput(*change_features(*encoded, change))
+            if change is not None and not self.optim.change_below:
+                encoded = EncoderOutput(*change_features(*encoded, change))
+            inputs["encoded"] = encoded
         if self.front_end is not None:
             frames = self.frames(batch)
             inputs["frames"] = frames if change is None else tuple(Frames(*change_features(*item, change)) for item in frames)
@@ -237,9 +242,15 @@ class SERModule(L.LightningModule):
     def _computed(self, encoder: SpeechEncoder, batch: Batch, store: FeatureStore | None) -> EncoderOutput:
         """The encoder's output for a batch; ``store`` has the states below the first trained block, if they are kept."""
         resting = self.training and self._trainer is not None and self.global_step < self._rest
+        change = batch.change if self.optim.change_below else None
         with torch.no_grad() if resting else nullcontext():
-            resumed = None if store is None else encoder.resume(store.get(batch.ids, self.device))
+            kept = None if store is None else store.get(batch.ids, self.device)
+            if kept is not None and change is not None:
+                kept = EncoderOutput(*change_features(*kept, change))
+            resumed = None if kept is None else encoder.resume(kept)
             states, lengths = encoder(batch.waveforms, batch.lengths) if resumed is None else resumed
+            if resumed is None and change is not None:  # a clip that is too long to be gone on from
+                states, lengths = change_features(states, lengths, change)
         if resting:  # several processes wait for a gradient of every trained parameter
             states = states + 0.0 * torch.stack([parameter.sum() for parameter in self._encoder_parameters()]).sum()
         return EncoderOutput(states, lengths)
@@ -371,6 +382,14 @@ class SERModule(L.LightningModule):
             raise SERZooError(
                 "--model.optim: mixup, linear_delta and masks change what an encoder or a front end gives, and "
                 f"{self.name} has neither. Leave them out, or augment waveforms (--data.augment)."
+            )
+        if self.optim.change_below and (
+            self.encoder is None or not self.encoder.kept_layers or (data is not None and data.varying)
+        ):
+            raise SERZooError(
+                f"--model.optim.change_below: nothing that the trained blocks of {self.name} read is kept, so that it could be "
+                "changed. Fine-tune the encoder from its second block or a higher one (--model.finetune_from), on waveforms "
+                "that stay as they are (--data.speeds in place of --data.augment); or leave it out."
             )
         if self.optim.time_masks and self.condense is not None and self.condense.stride is None:
             raise SERZooError(

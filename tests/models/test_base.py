@@ -10,9 +10,10 @@ import torch
 from torch.utils.data import DataLoader
 
 from ser_zoo.data import SERDataModule
-from ser_zoo.encoders import FeatureStore
+from ser_zoo.encoders import EncoderOutput, FeatureStore
 from ser_zoo.errors import SERZooError
 from ser_zoo.models import create_model
+from ser_zoo.models.augment import change_batch, change_features
 from ser_zoo.models.base import Optim, SERModule
 from tests.models.small import SMALL, batch_of, small_model
 
@@ -208,6 +209,41 @@ def test_a_resting_encoder_stays_as_it_is_until_its_share_of_the_steps_is_over(
     assert len(set(encoder[: rest + 1])) == 1
     assert len(set(encoder[rest:])) == steps - rest
     assert len(set(head)) == steps
+
+
+def test_what_the_trained_blocks_read_is_changed_in_place_of_what_they_give(small_emo_db: Path, tmp_path: Path) -> None:
+    optim = Optim(linear_delta=0.5, mixup=0.3, time_masks=2, time_width=0.3, change_below=True)
+    data = SERDataModule("emo_db", str(small_emo_db), batch_size=12)
+    model = small_model("cross_attn", tmp_path, finetune_from=2, optim=optim)
+    L.Trainer(max_epochs=1, limit_train_batches=2, limit_val_batches=1, **QUIET).fit(model, datamodule=data)
+    batch = next(iter(data.train_dataloader()))
+    changed = change_batch(batch, len(model.labels), 0.3, (2, 0.3), (0, 0.0), delta=0.5)
+    assert changed.change is not None
+    assert model.encoder is not None
+    assert model._store is not None
+    model.eval()
+    with torch.no_grad():
+        encoded = model.inputs(changed)["encoded"]
+        below = EncoderOutput(*change_features(*model._store.get(batch.ids), changed.change))
+        expected = model.encoder.resume(below)
+        assert expected is not None
+        torch.testing.assert_close(encoded.states, expected.states)
+        plain = model.inputs(batch)["encoded"]
+        assert not torch.allclose(encoded.states[:, :, : plain.states.shape[2]], plain.states, atol=1e-2)
+        # What lies on no kept state is changed above the encoder, as everything is without the option.
+        model._store = None
+        live = model.inputs(changed)["encoded"]
+        torch.testing.assert_close(live.states, change_features(*plain, changed.change)[0], atol=5e-3, rtol=5e-3)
+
+
+@pytest.mark.parametrize(("first", "augment"), [(None, None), (1, None), (2, ["noise"])])
+def test_a_change_of_states_that_are_not_kept_is_refused(
+    small_emo_db: Path, tmp_path: Path, first: int | None, augment: list[str] | None
+) -> None:
+    model = small_model("cross_attn", tmp_path, finetune_from=first, optim=Optim(mixup=0.3, change_below=True))
+    data = SERDataModule("emo_db", str(small_emo_db), augment=augment or ())
+    with pytest.raises(SERZooError, match="change_below: nothing that the trained blocks of cross_attn read is kept"):
+        L.Trainer(max_epochs=1, **QUIET).fit(model, datamodule=data)
 
 
 def test_a_rest_that_would_have_no_effect_is_refused(small_emo_db: Path, tmp_path: Path) -> None:
