@@ -9,7 +9,6 @@ ADDED: Mapping[str, object] = {
     "model.optim.linear_delta": 0.0,
     "model.optim.encoder_rest": 0.0,
     "model.optim.change_below": False,
-    "model.encoder_options.silence": 0.0,
 }
 """Settings that came when there were rows already, and what those rows were made under."""
 

@@ -19,7 +19,7 @@ from torch.nn.utils.parametrize import is_parametrized
 
 from ser_zoo.encoders.adapters import PROJECTIONS, add_adapters, is_adapter, name_in_source
 from ser_zoo.encoders.network import Network, recompute, valid
-from ser_zoo.encoders.options import DTYPES, WINDOW, EncoderOptions
+from ser_zoo.encoders.options import DTYPES, EncoderOptions
 from ser_zoo.encoders.other import OtherNetwork
 from ser_zoo.encoders.pico import MODEL_TYPE, PicoNetwork
 from ser_zoo.encoders.speechbrain import SpeechBrainNetwork
@@ -109,7 +109,7 @@ class SpeechEncoder(nn.Module):
         checkpoint = load(source, self.options.revision)
         self.source = source
         self.feature_dtype = DTYPES[self.options.feature_dtype]
-        self.network = _network(checkpoint, source, layers, self.options)
+        self.network = _network(checkpoint, source, layers, self.options.pad_to_30s)
         self.layers, self.depth, self.width = self.network.layers, self.network.depth, self.network.width
         self.sample_rate = int(checkpoint.extractor.sampling_rate)
         self.finetune_from = finetune_from
@@ -280,16 +280,14 @@ def _halve(network: nn.Module) -> None:
             module.to(torch.bfloat16)
 
 
-def _network(checkpoint: Checkpoint, source: str, layers: Sequence[int] | None, options: EncoderOptions) -> Network:
+def _network(checkpoint: Checkpoint, source: str, layers: Sequence[int] | None, pad_to_30s: bool) -> Network:
     """The network of the checkpoint's architecture."""
     family = checkpoint.config.model_type
-    silence = WINDOW if options.pad_to_30s else options.silence
-    if silence and family != "whisper":
-        name = "pad_to_30s" if options.pad_to_30s else "silence"
-        raise EncoderError(f"{name} is for Whisper: {source} is of type {family}, which takes clips as they are.")
+    if pad_to_30s and family != "whisper":
+        raise EncoderError(f"pad_to_30s is for Whisper: {source} is of type {family}, which takes clips as they are.")
     chosen = _resolved(layers, checkpoint.depth, source)
     if family == "whisper":
-        return WhisperNetwork(checkpoint, chosen, silence)
+        return WhisperNetwork(checkpoint, chosen, pad_to_30s)
     if family in FAMILIES:
         return WaveformNetwork(checkpoint, chosen)
     if family == MODEL_TYPE:

@@ -11,7 +11,6 @@ from ser_zoo.errors import EncoderError
 
 Precision = Literal["float32", "bfloat16"]
 FeatureDtype = Literal["float16", "bfloat16", "float32"]
-WINDOW = 30.0  # seconds that Whisper was trained on
 DTYPES = {"float16": torch.float16, "bfloat16": torch.bfloat16, "float32": torch.float32}
 
 
@@ -22,8 +21,6 @@ class EncoderOptions:
     Attributes:
         revision: branch, tag or commit of an encoder on the hub; default: its newest.
         pad_to_30s: run Whisper on 30 s of padded audio, as it was trained, instead of on the clip's real length.
-        silence: seconds of silence that follow a clip when Whisper runs, up to 30 s in all: it was trained on padded audio, and
-            most of what the padding does, a few seconds do. Costs as much as that much longer clips.
         precision: of the matrix products of a frozen encoder; bfloat16 is more than twice as fast where processor or GPU have
             it and slower elsewhere. A fine-tuned encoder follows the trainer's precision.
         feature_dtype: what the states of a frozen encoder are rounded to, and kept in.
@@ -36,7 +33,6 @@ class EncoderOptions:
 
     revision: str | None = None
     pad_to_30s: bool = False
-    silence: float = 0.0
     precision: Precision = "float32"
     feature_dtype: FeatureDtype = "float16"
     gradient_checkpointing: bool = False
@@ -47,11 +43,6 @@ class EncoderOptions:
         for name, kind in (("precision", Precision), ("feature_dtype", FeatureDtype)):
             if (value := getattr(self, name)) not in get_args(kind):
                 raise EncoderError(f"Unknown {name} {value!r}. Expected one of {', '.join(get_args(kind))}.")
-        if not 0 <= self.silence <= WINDOW or (self.silence and self.pad_to_30s):
-            raise EncoderError(
-                f"silence={self.silence:g} with pad_to_30s={self.pad_to_30s} makes no sense. Expected 0 to {WINDOW:g} seconds, "
-                "and 0 where clips are padded to 30 s already."
-            )
         if self.lora_rank < 0 or self.lora_alpha <= 0:
             raise EncoderError(
                 f"LoRA of rank {self.lora_rank} and alpha {self.lora_alpha} makes no sense. Expected a rank of 0 (no LoRA) "

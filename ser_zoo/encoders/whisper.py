@@ -2,8 +2,8 @@
 
 Whisper was trained on windows of 30 s and transformers accepts nothing else, so that a clip of 2 s costs as
 much as one of 30 s. Here the encoder runs on the clip alone, with as many of its positions as the clip has
-frames, unless ``silence`` after it or, by ``pad_to_30s``, the official padding is asked for. All give one frame
-per 20 ms of audio; the values differ, because with padding every frame also attends to the silence.
+frames, unless ``pad_to_30s`` asks for the official padding. Both give one frame per 20 ms of audio; the
+values differ, because in the padded run every frame also attends to the silence.
 
 Measured on 30 random clips of EMO-DB (3.0 s on average) with Whisper base, on one CPU thread, the
 fastest of several runs: 0.11 s per clip at real length, 1.2 s padded (10 of the clips). Frames of
@@ -43,11 +43,10 @@ class WhisperNetwork(Network):
     Args:
         checkpoint: of model type "whisper".
         layers: hidden states to return, from 0 to the number of blocks.
-        silence: seconds that follow every clip, up to the window of 30 s in all; their frames are cut. 30 is the official
-            padding.
+        pad_to_30s: run every clip in the official window of 30 s, then cut the frames beyond the clip.
     """
 
-    def __init__(self, checkpoint: Checkpoint, layers: tuple[int, ...], silence: float) -> None:
+    def __init__(self, checkpoint: Checkpoint, layers: tuple[int, ...], pad_to_30s: bool) -> None:
         super().__init__()
         encoder, config, extractor = checkpoint.encoder, checkpoint.config, checkpoint.extractor
         use_in(encoder)
@@ -61,10 +60,8 @@ class WhisperNetwork(Network):
         self.hop: int = extractor.hop_length
         self.window: int = config.max_source_positions * 2 * self.hop
         self.mel = LogMel(extractor.mel_filters, extractor.n_fft, self.hop, self.window)
-        self.silence = round(silence * extractor.sampling_rate)
-        padded = self.silence >= self.window
-        # States of the silence are not kept, so that nothing above them follows from what is.
-        self.longest = 0 if self.silence else config.max_source_positions
+        self.pad_to_30s = pad_to_30s
+        self.longest = 0 if pad_to_30s else config.max_source_positions
         self.description = {
             "family": "whisper",
             "heads": config.encoder_attention_heads,
@@ -72,10 +69,8 @@ class WhisperNetwork(Network):
             "n_fft": extractor.n_fft,
             "hop": self.hop,
             "window": self.window,
-            "pad_to_30s": padded,
+            "pad_to_30s": pad_to_30s,
         }
-        if self.silence and not padded:
-            self.description["silence"] = silence
 
     def forward(self, waveforms: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
         """(B, T) samples to (B, L, ceil(T / 320), D) states; see `Network`."""
@@ -110,16 +105,23 @@ class WhisperNetwork(Network):
 
     def _window(self, waveforms: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
         """States of clips that fit one window."""
-        heard = (lengths + self.silence).clamp(max=self.window)
-        size = self._frames(min(waveforms.shape[1] + self.silence, self.window))
-        mel, mel_frames = self.mel(waveforms, heard, 2 * size)
-        keep, attended = valid(mel_frames, mel.shape[-1])[:, None], valid(self._frames(heard), size)[:, None, None]
+        frames, size = self._frames(lengths), self._frames(waveforms.shape[1])
+        keep, mask = None, None
+        if self.pad_to_30s:
+            mel, _ = self.mel(waveforms, lengths, self.window // self.hop)
+        else:
+            mel, mel_frames = self.mel(waveforms, lengths, 2 * size)
+            keep, mask = valid(mel_frames, mel.shape[-1])[:, None], valid(frames, size)[:, None, None]
+            if bool(mask.all()):
+                mask = None
         # A clip alone has zeros beyond its end before each convolution: so must it have in a batch.
-        hidden = functional.gelu(self.conv1(mel * keep)) * keep
+        mel = mel if keep is None else mel * keep
+        hidden = functional.gelu(self.conv1(mel))
+        hidden = hidden if keep is None else hidden * keep
         hidden = functional.gelu(self.conv2(hidden)).transpose(1, 2)
         hidden = self.dropout(hidden + self.positions.weight[: hidden.shape[1]])
-        states = self.run_blocks(hidden, None if bool(attended.all()) else attended)
-        return states[:, :, : self._frames(waveforms.shape[1])], self._frames(lengths)
+        states = self.run_blocks(hidden, mask)
+        return states[:, :, :size], frames
 
     def _frames(self, samples: Lengths) -> Lengths:
         """Frames of a clip of that many samples."""

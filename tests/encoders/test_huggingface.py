@@ -228,30 +228,6 @@ def test_whisper_runs_long_clips_in_windows(tiny: Tiny) -> None:
     torch.testing.assert_close(output.states[0, :, :50], alone(encoder, short), atol=1e-4, rtol=0)
 
 
-def test_silence_follows_a_clip_and_is_cut(tiny: Tiny, clips: list[Tensor]) -> None:
-    source = tiny("whisper")
-
-    def states(**options: object) -> list[Tensor]:
-        encoder = SpeechEncoder(source, options={"feature_dtype": "float32", **options})
-        alike = [alone(encoder, clip) for clip in clips]
-        together = batch(encoder, clips)
-        for row, wanted in enumerate(alike):
-            frames = int(together.lengths[row])
-            torch.testing.assert_close(together.states[row, :, :frames], wanted, atol=1e-4, rtol=0)
-            assert not together.states[row, :, frames:].any()
-        return alike
-
-    bare, quiet, quieter, padded = states(), states(silence=0.5), states(silence=29.9), states(pad_to_30s=True)
-    for row, clip in enumerate(clips):
-        frames = bare[row].shape[1]
-        assert quiet[row].shape == bare[row].shape
-        longer = SpeechEncoder(source, options=EncoderOptions(feature_dtype="float32"))
-        by_hand = alone(longer, torch.cat([clip, torch.zeros(8000)]))[:, :frames]
-        torch.testing.assert_close(quiet[row], by_hand, atol=1e-4, rtol=0)
-        assert (quiet[row] - bare[row]).abs().max() > 1e-3
-        torch.testing.assert_close(quieter[row], padded[row], atol=1e-4, rtol=0)  # all clips are longer than 0.1 s
-
-
 def test_a_real_whisper_equals_transformers(real_whisper: str, clips: list[Tensor]) -> None:
     encoder = SpeechEncoder(real_whisper, options=EncoderOptions(pad_to_30s=True, feature_dtype="float32"))
     assert (encoder.depth, encoder.width) == (6, 512)
@@ -274,8 +250,6 @@ def test_fingerprint_depends_on_content_and_not_on_the_folder(tiny: Tiny, tmp_pa
         SpeechEncoder(str(tiny_encoder(tmp_path / "other", "whisper", seed=1))),
         SpeechEncoder(source, layers=[1]),
         SpeechEncoder(source, options=EncoderOptions(pad_to_30s=True)),
-        SpeechEncoder(source, options=EncoderOptions(silence=2.0)),
-        SpeechEncoder(source, options=EncoderOptions(silence=4.0)),
         SpeechEncoder(source, options=EncoderOptions(feature_dtype="bfloat16")),
     ]
     prints = [repr(base), *(repr(other.fingerprint()) for other in others)]
@@ -307,11 +281,6 @@ def test_wrong_options_are_told_what_is_expected(tiny: Tiny) -> None:
         SpeechEncoder(tiny("hubert"), finetune_from=4)
     with pytest.raises(EncoderError, match="pad_to_30s is for Whisper"):
         SpeechEncoder(tiny("hubert"), options=EncoderOptions(pad_to_30s=True))
-    with pytest.raises(EncoderError, match="silence is for Whisper"):
-        SpeechEncoder(tiny("hubert"), options=EncoderOptions(silence=1.0))
-    for options in ({"silence": -1.0}, {"silence": 31.0}, {"silence": 1.0, "pad_to_30s": True}):
-        with pytest.raises(EncoderError, match=r"silence=-?\d+ with pad_to_30s=\w+ makes no sense. Expected 0 to 30 seconds"):
-            SpeechEncoder(tiny("whisper"), options=options)
     with pytest.raises(EncoderError, match="Unknown feature_dtype 'float8'"):
         SpeechEncoder(tiny("hubert"), options=EncoderOptions(feature_dtype="float8"))
 

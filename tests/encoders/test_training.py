@@ -176,5 +176,5 @@ def test_clips_of_more_than_a_window_of_whisper_are_not_gone_on_from(tiny: Tiny)
     encoder = SpeechEncoder(tiny("whisper"), finetune_from=2)
     states = torch.zeros(1, len(encoder.kept_layers), 1501, encoder.width)
     assert encoder.resume(EncoderOutput(states, torch.tensor([1501]))) is None
-    for options in ({"pad_to_30s": True}, {"silence": 1.0}):
-        assert SpeechEncoder(tiny("whisper"), finetune_from=2, options=options).kept_layers == ()
+    padded = SpeechEncoder(tiny("whisper"), finetune_from=2, options={"pad_to_30s": True})
+    assert padded.kept_layers == ()
