@@ -288,6 +288,17 @@ def test_learning_curves_that_cannot_be_read_are_an_error(tmp_path: Path) -> Non
     assert not (tmp_path / "leaderboard.html").exists()
 
 
+def test_every_report_says_what_an_honest_protocol_declares(tmp_path: Path) -> None:
+    results, readme = tmp_path / "results", tmp_path / "README.md"
+    write_entry(results, protocol={"declared_leaks": ["validation speaker"]})
+    write_report(results, tmp_path)
+    readme.write_text(f"{BEGIN}\n{END}\n")
+    update_readme(readme, results)
+    for text in (readme.read_text(), (tmp_path / "leaderboard.md").read_text()):
+        assert "; declared: validation speaker. " in text
+    assert "Declared leaks: validation speaker." in (tmp_path / "leaderboard.html").read_text()
+
+
 def test_a_readme_gets_its_tables_between_the_markers_and_goes_stale(tmp_path: Path) -> None:
     results, readme = tmp_path / "results", tmp_path / "README.md"
     write_entry(results)
