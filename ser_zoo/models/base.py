@@ -99,6 +99,11 @@ class Optim:
                 "--model.optim.encoder_rest lets the encoder's rate begin later, as --model.optim.schedule cosine has it. Set "
                 "that, or leave encoder_rest out."
             )
+        if self.change_below and not self.changes_features:
+            raise SERZooError(
+                "--model.optim.change_below says where features are changed, and nothing changes them. Set mixup, "
+                "linear_delta, time_masks or channel_masks as well, or leave it out."
+            )
 
     @property
     def changes_features(self) -> bool:
@@ -249,7 +254,7 @@ class SERModule(L.LightningModule):
                 kept = EncoderOutput(*change_features(*kept, change))
             resumed = None if kept is None else encoder.resume(kept)
             states, lengths = encoder(batch.waveforms, batch.lengths) if resumed is None else resumed
-            if resumed is None and change is not None:  # a clip that is too long to be gone on from
+            if resumed is None and change is not None:  # clips that are cut, or too long to be gone on from
                 states, lengths = change_features(states, lengths, change)
         if resting:  # several processes wait for a gradient of every trained parameter
             states = states + 0.0 * torch.stack([parameter.sum() for parameter in self._encoder_parameters()]).sum()

@@ -246,6 +246,11 @@ def test_a_change_of_states_that_are_not_kept_is_refused(
         L.Trainer(max_epochs=1, **QUIET).fit(model, datamodule=data)
 
 
+def test_a_place_of_changes_without_changes_is_refused() -> None:
+    with pytest.raises(SERZooError, match="change_below says where features are changed, and nothing changes them"):
+        Optim(change_below=True)
+
+
 def test_a_rest_that_would_have_no_effect_is_refused(small_emo_db: Path, tmp_path: Path) -> None:
     with pytest.raises(SERZooError, match=r"encoder_rest.*schedule cosine"):
         Optim(encoder_rest=0.5)
