@@ -288,6 +288,18 @@ def test_learning_curves_that_cannot_be_read_are_an_error(tmp_path: Path) -> Non
     assert not (tmp_path / "leaderboard.html").exists()
 
 
+def test_claims_tell_two_runs_of_one_architecture_apart(tmp_path: Path) -> None:
+    results, readme = tmp_path / "results", tmp_path / "README.md"
+    for epochs in (8, 30):
+        write_entry(results / str(epochs), "cross_attn", config={"trainer": {"max_epochs": epochs}})
+    write_report(results, tmp_path)
+    readme.write_text(f"{BEGIN}\n{END}\n")
+    update_readme(readme, results)
+    for text in (readme.read_text(), (tmp_path / "leaderboard.md").read_text()):
+        claims = text.partition("| claimed |")[2]
+        assert all(f"max_epochs {epochs})" in claims for epochs in (8, 30))
+
+
 def test_every_report_says_what_an_honest_protocol_declares(tmp_path: Path) -> None:
     results, readme = tmp_path / "results", tmp_path / "README.md"
     write_entry(results, protocol={"declared_leaks": ["validation speaker"]})
