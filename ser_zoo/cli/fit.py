@@ -26,7 +26,8 @@ from ser_zoo.settings import settled
 
 Monitor = Literal["val/ua", "val/wa", "val/macro_f1", "val/loss", "last"]
 DESCRIPTION = """Train on the training speakers of a fold, choose the epoch on its validation speakers, test that checkpoint
-on its test speakers, and write the result row. Arguments of an architecture: --model.help NAME."""
+on its test speakers, and write the result row; with --refit the model that is tested learns from the validation speakers too,
+once they have chosen. Arguments of an architecture: --model.help NAME."""
 # The demo corpus is made on the spot without a network, and its encoder lies in the package.
 DEMO = {"model.encoder": "pico", "model.layers": [2, 3, 4]}
 # What does not decide a result, and so may differ between a run and its resumption.
@@ -112,6 +113,7 @@ def plan_of(parser: LightningArgumentParser, options: Namespace) -> Run:
         patience=options.patience,
         tracking=tracking,
         search=options.search,
+        refit=options.refit,
     )
 
 
@@ -138,6 +140,14 @@ def build_parser(model: str | None, corpus: str | None = None) -> LightningArgum
         type=Monitor,
         default="val/ua",
         help="metric on the validation speakers that chooses the epoch; last: none is chosen, the newest is tested",
+    )
+    parser.add_argument(
+        "--refit",
+        action=ActionYesNo,
+        nargs="?",  # a grid writes --refit=true
+        default=False,
+        help="once the epoch is chosen, train anew on training and validation speakers together, for as many epochs, and test "
+        "that; the temperature stays that of the first training, which has not heard the validation speakers",
     )
     parser.add_argument("--patience", type=int | None, default=None, help="stop after so many epochs without improvement")
     parser.add_argument(

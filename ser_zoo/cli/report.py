@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ser_zoo.cli.tables import table
+from ser_zoo.settings import settled
 
 METRICS = {"wa": "WA", "ua": "UA", "macro_f1": "macro-F1"}
 
@@ -27,20 +28,22 @@ def show_metrics(title: str, labels: Sequence[str], metrics: Mapping[str, Any]) 
 
 def show_row(row: Mapping[str, Any]) -> None:
     """Print the result of one fold."""
-    show_metrics(title_of(row, f"fold {row['fold']}"), row["labels"], row["metrics"])
+    title = title_of(row, settled(row["config"])["refit"], f"fold {row['fold']}")
+    show_metrics(title, row["labels"], row["metrics"])
 
 
 def show_pooled(pooled: Mapping[str, Any]) -> None:
     """Print what several folds give together: pooled, and mean and deviation over the folds."""
     folds = pooled["folds"]
-    show_metrics(title_of(pooled, f"{len(folds)} folds pooled"), pooled["labels"], pooled["pooled"])
+    show_metrics(title_of(pooled, pooled["refit"], f"{len(folds)} folds pooled"), pooled["labels"], pooled["pooled"])
     spread = {name: f"{pooled['mean'][key]:.4f} ± {pooled['deviation'][key]:.4f}" for key, name in METRICS.items()}
     table([spread], f"mean ± standard deviation over the {len(folds)} folds")
 
 
-def title_of(row: Mapping[str, Any], what: str) -> str:
-    """Model, corpus, protocol and its world; a synthetic corpus is called so."""
+def title_of(row: Mapping[str, Any], refit: bool, what: str) -> str:
+    """Model, corpus, protocol and its world, and whether it was refit; a synthetic corpus is called so."""
     corpus = row["corpus"] + (" (SYNTHETIC)" if row["synthetic"] else "")
+    what = f"refit, {what}" if refit else what
     return f"{row['model']} on {corpus}, {protocol_text(row['protocol'])}, {what}, seed {row['seed']}"
 
 

@@ -22,7 +22,7 @@ from ser_zoo.data.augment import Augmentation, Augmenter, RowAugmentation, add_n
 from ser_zoo.data.batch import Batch
 from ser_zoo.data.sampler import BucketSampler
 from ser_zoo.data.waveforms import Waveforms, load_waveforms
-from ser_zoo.errors import SERZooError, SERZooWarning
+from ser_zoo.errors import ProtocolError, SERZooError, SERZooWarning
 from ser_zoo.protocols import RandomRows, Row, Split, check_split, cross_protocol, find_protocol
 from ser_zoo.registry import lookup
 
@@ -143,6 +143,7 @@ class SERDataModule(L.LightningDataModule):
         self._pitched: dict[str, Waveform] = {}
         self._split: Split | None = None
         self._certificate = ""
+        self._refit = False
         self._check()
 
     def _check(self) -> None:
@@ -265,6 +266,23 @@ class SERDataModule(L.LightningDataModule):
         other._utterances, other._waveforms, other._pitched = self._utterances, self._waveforms, self._pitched
         return other
 
+    def for_refit(self) -> SERDataModule:
+        """The same fold, whose validation side trains as well and does not validate any more.
+
+        Raises:
+            ProtocolError: the fold validates on its test side.
+        """
+        if self.protocol.validates_on_test:
+            raise ProtocolError(
+                f"--refit trains on the validation side, and that of protocol {self.protocol.name} is its test side. Expected "
+                "a protocol that validates on others than it tests; or leave --refit out."
+            )
+        train, validation, test = self.split
+        other = self.for_fold(self.fold)
+        other._split, other._certificate = Split([*train, *validation], [], test), self.certificate
+        other._refit = True
+        return other
+
     def identity(self) -> dict[str, object]:
         """What a checkpoint must remember to be tested on the same data: plain values, no path."""
         return {
@@ -275,6 +293,7 @@ class SERDataModule(L.LightningDataModule):
             "world": self.protocol.world,
             "fold": self.fold,
             "labels": self.labels,
+            "refit": self._refit,
         }
 
     def class_counts(self) -> list[int]:

@@ -25,6 +25,7 @@ from ser_zoo.corpora import Utterance
 from ser_zoo.data import SERDataModule
 from ser_zoo.errors import RunError
 from ser_zoo.models.base import Predictions, SERModule
+from ser_zoo.settings import settled
 
 SCHEMA_VERSION = 1
 ROW, PREDICTIONS = "result.json", "predictions.csv"
@@ -283,7 +284,7 @@ def pool(rows: Sequence[Row]) -> dict[str, Any]:
     Returns:
         ``pooled``: metrics of the summed confusion matrix, every test row of a fold counting once; ``mean`` and ``deviation``
         (n - 1) of each metric over the folds; ``folds``; ``protocol``, with the share of all test rows whose utterance is in
-        training where every fold's row has it.
+        training where every fold's row has it; ``refit``, whether validation utterances trained too.
     """
     summed = torch.tensor([row["metrics"]["confusion"] for row in rows]).sum(0)
     values = {
@@ -298,6 +299,7 @@ def pool(rows: Sequence[Row]) -> dict[str, Any]:
     return {
         **{key: first[key] for key in ("model", "corpus", "synthetic", "labels", "seed")},
         "protocol": protocol,
+        "refit": settled(first["config"])["refit"],
         "folds": [row["fold"] for row in rows],
         "pooled": summarise(summed, first["labels"]),
         "mean": {name: float(value.mean()) for name, value in values.items()},

@@ -42,6 +42,7 @@ from ser_zoo.evaluation.run import PredictionCollector
 from ser_zoo.models.base import CHECKPOINT_KEY, SERModule
 from ser_zoo.protocols import Row
 from ser_zoo.registry import lookup
+from ser_zoo.settings import settled
 
 SCHEMA_VERSION = 1
 ROBUSTNESS = "robustness.json"
@@ -388,12 +389,14 @@ def find_origin(checkpoint: Path, output: Path | None = None) -> Origin:
             "protocol_hash": row["protocol"]["hash"],
             "fold": row["fold"],
             "epoch": row["selection"]["epoch"],
+            "refit": settled(row["config"])["refit"],
         }
-        here = {**trained_on, "model": identity["model"], "labels": identity["labels"], "epoch": epoch}
+        here = {"refit": False, **trained_on, "model": identity["model"], "labels": identity["labels"], "epoch": epoch}
         if differing := [f"{key} {here.get(key)}, not {value}" for key, value in of_row.items() if here.get(key) != value]:
             raise RunError(
                 f"The row {path} was computed from another checkpoint than {checkpoint}, which has {'; '.join(differing)}. "
-                "Expected the one that was tested (best.ckpt, or last.ckpt with --monitor last); or pass --output FILE."
+                "Expected the one that was tested (refit.ckpt with --refit, else best.ckpt, or last.ckpt with --monitor last); "
+                "or pass --output FILE."
             )
     target = output or path.with_name(ROBUSTNESS)
     if target.exists():

@@ -1,5 +1,8 @@
 """One fold from start to finish: train, calibrate the best checkpoint on the validation speakers, test it, write the row.
 
+With ``refit`` it is not that checkpoint which is tested: a new model is trained on training and validation speakers together,
+for as many epochs as the validation speakers have chosen.
+
 A run's folder::
 
     runs/emo_db-cross_attn-loso10-seed1/
@@ -7,7 +10,9 @@ A run's folder::
             config.yaml           everything needed to repeat it
             checkpoints/best.ckpt the epoch that was best on the validation speakers; not there with monitor last
             checkpoints/last.ckpt the newest epoch, from which an interrupted run goes on
+            checkpoints/refit.ckpt with refit: the newest epoch of the second training, in the end what is tested
             curves/               learning curves, a version per start
+            refit-curves/         likewise, of the second training
             wandb/                with tracking: W&B's files, a run per start
             predictions.csv       test speakers: id, speaker, gender, label, predicted, uncalibrated probabilities
             result.json           the row; written last
@@ -19,7 +24,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +44,7 @@ from ser_zoo.evaluation.tracking import FoldTracker, Tracking
 from ser_zoo.models import create_model
 from ser_zoo.models.base import CHECKPOINT_KEY, Calibration, Predictions, SERModule
 
-BEST, LAST = "best", "last"
+BEST, LAST, REFIT = "best", "last", "refit"
 ROOT_VARIABLE = "SER_ZOO_RUN_ROOT"  # tells Lightning's further processes the folder that the first one has chosen
 # A trainer's settings that change a number, and so belong in the row.
 TRAINER_KEYS = (
@@ -75,6 +80,7 @@ class Run:
         patience: epochs without improvement after which training stops; None trains all.
         tracking: what is sent to W&B; None: nothing.
         search: where the settings were found by a search, what that was, for the row.
+        refit: test a new model that was trained on training and validation speakers, for as many epochs as were chosen.
 
     Raises:
         RunError: patience without a metric to watch.
@@ -88,6 +94,7 @@ class Run:
     patience: int | None = None
     tracking: Tracking | None = None
     search: Mapping[str, Any] | None = None
+    refit: bool = False
 
     def __post_init__(self) -> None:
         if self.monitor == LAST and self.patience is not None:
@@ -164,8 +171,22 @@ class StepSeed(Callback):
         torch.manual_seed(int(np.random.SeedSequence(step).generate_state(1, np.uint64)[0] >> 1))
 
 
+class StopAfter(Callback):
+    """Ends a training after so many epochs, while its schedule stays that of the whole."""
+
+    def __init__(self, epochs: int) -> None:
+        self.epochs = epochs
+
+    def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Ask for the end."""
+        trainer.should_stop = trainer.should_stop or trainer.current_epoch + 1 >= self.epochs
+
+
 def run_fold(run: Run, data: SERDataModule, folder: Path, config: str = "", resume: bool = False) -> Row | None:
     """Train on one fold, calibrate and test the checkpoint that ``run.monitor`` chooses, and write the row into ``folder``.
+
+    With ``run.refit`` the temperature is still that of this checkpoint, which has not heard the validation speakers; the model
+    that has is tested with it.
 
     Args:
         run: what is trained.
@@ -179,29 +200,42 @@ def run_fold(run: Run, data: SERDataModule, folder: Path, config: str = "", resu
 
     Raises:
         RunError: the training was interrupted, ended without a checkpoint, or diverged; or ``run.search`` is none.
-        SERZooError: data and model do not fit.
+        SERZooError: data and model do not fit, or the fold validates on its test side and that is to be trained on.
     """
     search = None if run.search is None else search_of(run.search, data)
     collector = PredictionCollector()
+    data.prepare_data()
+    everyone = data.for_refit() if run.refit else data
     trained = train_fold(run, data, folder, config, resume, [collector])
     model, trainer, chosen, tracker = trained.model, trained.trainer, trained.chosen, trained.tracker
+    tested, epochs, features, fitted = (
+        Path(chosen.best_model_path),
+        trainer.current_epoch,
+        model.feature_seconds,
+        trained.seconds,
+    )
     started = time.perf_counter()
-    calibration = _calibrate(trainer, model, data, Path(chosen.best_model_path), collector)
+    calibration = _calibrate(trainer, model, data, tested, collector)
     calibrated = time.perf_counter()
-    trainer.test(model, datamodule=data, ckpt_path=chosen.best_model_path, verbose=False, weights_only=True)
+    if run.refit:
+        model, trainer, tested = _refit(run, everyone, folder, resume, _epoch(tested) + 1, calibration, collector, tracker)
+        features += model.feature_seconds
+        fitted += time.perf_counter() - calibrated
+    started_test = time.perf_counter()
+    trainer.test(model, datamodule=everyone, ckpt_path=tested, verbose=False, weights_only=True)
     durations = {
-        "features": model.feature_seconds,
-        "fit": trained.seconds,
+        "features": features,
+        "fit": fitted,
         "calibration": calibrated - started,
-        "test": time.perf_counter() - calibrated,
+        "test": time.perf_counter() - started_test,
     }
     if not trainer.is_global_zero:
         return None
     selection = {
         "monitor": run.monitor,
         "value": None if chosen.best_model_score is None else float(chosen.best_model_score),
-        "epoch": int(torch.load(chosen.best_model_path, weights_only=True, map_location="cpu", mmap=True)["epoch"]),
-        "epochs": trainer.current_epoch,
+        "epoch": _epoch(tested),
+        "epochs": epochs,
     }
     scored = score(collector.batches)
     row = result_row(model, data, scored, run.seed, settings(run, model, data), selection, calibration, durations)
@@ -381,6 +415,7 @@ def settings(run: Run, model: SERModule, data: SERDataModule) -> dict[str, Any]:
         "data": {"task": data.corpus.task.name, "batch_size": data.batch_size, **preparation},
         "trainer": {key: run.trainer[key] for key in TRAINER_KEYS if run.trainer.get(key) is not None},
         "selection": {"monitor": run.monitor, "patience": run.patience},
+        "refit": run.refit,
     }
 
 
@@ -400,8 +435,8 @@ def _calibrate(
 ) -> dict[str, Any]:
     """Fit the temperature of a checkpoint by one more pass over its validation side, and store it in the file.
 
-    The file is written anew, whole or not at all. All processes fit the same, and the first one writes. The cost is that pass,
-    like that of a test, and one reading and writing of the file; the fit itself takes 0.1 s for 1,440 utterances of 8 classes.
+    All processes fit the same, and the first one writes. The cost is that pass, like that of a test, and one reading and
+    writing of the file; the fit itself takes 0.1 s for 1,440 utterances of 8 classes.
 
     Returns:
         The ``calibration`` of the row.
@@ -422,24 +457,76 @@ def _calibrate(
             "with a lower --model.optim.lr, or with --trainer.gradient_clip_val 1."
         )
     fitted = calibrate(logits, np.array([label for _, label, _ in rows]), data.protocol.validates_on_test)
-    kept = Calibration(fitted["temperature"], fitted["at_bound"], fitted["validation_is_test"])
-    if kept.at_bound:
+    if fitted["at_bound"]:
         rank_zero_warn(
-            f"Fold {data.fold}: no temperature suits the {len(rows)} validation utterances best, the search ended at "
-            f"{kept.temperature:g}. Either the model has all of them right, or it knows nothing of them. Its probabilities "
-            "stay uncalibrated.",
+            f"Fold {data.fold}: no temperature suits the {len(rows)} validation utterances best, the search ended "
+            f"at {fitted['temperature']:g}. Either the model has all of them right, or it knows nothing of them. Its "
+            "probabilities stay uncalibrated.",
             category=SERZooWarning,
         )
+    _store_calibration(trainer, checkpoint, fitted)
+    return fitted
+
+
+def _store_calibration(trainer: L.Trainer, checkpoint: Path, fitted: Mapping[str, Any]) -> None:
+    """Write a temperature into a checkpoint, which is written anew, whole or not at all."""
     if trainer.is_global_zero:
         content = torch.load(checkpoint, weights_only=True, map_location="cpu", mmap=True)
+        kept = Calibration(fitted["temperature"], fitted["at_bound"], fitted["validation_is_test"])
         content[CHECKPOINT_KEY]["calibration"] = asdict(kept)
         with atomic_path(checkpoint) as temporary:
             torch.save(content, temporary)
     trainer.strategy.barrier()
-    return fitted
 
 
-def _trainer(run: Run, folder: Path, callbacks: Sequence[Callback], tracker: FoldTracker | None) -> L.Trainer:
+def _refit(
+    run: Run,
+    data: SERDataModule,
+    folder: Path,
+    resume: bool,
+    epochs: int,
+    calibration: Mapping[str, Any],
+    collector: PredictionCollector,
+    tracker: FoldTracker | None,
+) -> tuple[SERModule, L.Trainer, Path]:
+    """Train a new model on what ``for_refit`` gives, validating on nobody.
+
+    Args:
+        run: of the first training, whose schedule holds here too.
+        data: the fold, all of whose speakers but those of the test train.
+        folder: of the fold.
+        resume: go on from ``checkpoints/refit.ckpt`` where there is one.
+        epochs: after which it ends.
+        calibration: of the first training; its temperature is kept in the checkpoint.
+        collector: for the test.
+        tracker: of the W&B run, which is told of a failure.
+
+    Returns:
+        Model, trainer and checkpoint.
+    """
+    L.seed_everything(run.seed, workers=True, verbose=False)
+    model = create_model(run.model, labels=data.labels, **run.arguments)
+    alone = {"limit_val_batches": 0, "num_sanity_val_steps": 0, "min_epochs": None, "min_steps": None}
+    again = replace(run, patience=None, trainer={**run.trainer, **alone})
+    followed = [] if tracker is None else [tracker]
+    callbacks = [_newest(folder, REFIT), StopAfter(epochs), collector, *followed]
+    trainer = _trainer(again, folder, callbacks, None, "refit-curves")
+    checkpoint = folder / "checkpoints" / f"{REFIT}.ckpt"
+    begun = resume and checkpoint.is_file()
+    if not begun or _epoch(checkpoint) + 1 < epochs:  # else it was interrupted after its end
+        _fit(trainer, model, data, checkpoint if begun else None)
+    _store_calibration(trainer, checkpoint, calibration)
+    return model, trainer, checkpoint
+
+
+def _epoch(checkpoint: Path) -> int:
+    """The epoch after which a checkpoint was written, from 0."""
+    return int(torch.load(checkpoint, weights_only=True, map_location="cpu", mmap=True)["epoch"])
+
+
+def _trainer(
+    run: Run, folder: Path, callbacks: Sequence[Callback], tracker: FoldTracker | None, curves: str = "curves"
+) -> L.Trainer:
     arguments = dict(run.trainer)
     own = arguments.pop("callbacks", None) or []
     added: list[Callback] = [*own, *callbacks, StepSeed(run.seed)]
@@ -449,7 +536,7 @@ def _trainer(run: Run, folder: Path, callbacks: Sequence[Callback], tracker: Fol
     if callable(logger):
         logger = logger()
     if logger is None or (logger is True and tracker is not None):
-        logger = CSVLogger(folder, name="curves")  # a resumed training adds a version to it
+        logger = CSVLogger(folder, name=curves)  # a resumed training adds a version to it
     if tracker is not None:
         others = [] if logger is False else [logger] if isinstance(logger, Logger) else logger
         logger = [*others, tracker.logger]
@@ -468,9 +555,9 @@ def _best(folder: Path, monitor: str) -> ModelCheckpoint:
     )
 
 
-def _newest(folder: Path) -> ModelCheckpoint:
+def _newest(folder: Path, name: str = LAST) -> ModelCheckpoint:
     # After the epoch is over, not after its validation, or a resumed run would begin in the middle of that epoch.
-    return ModelCheckpoint(folder / "checkpoints", filename=LAST, save_on_train_epoch_end=True, enable_version_counter=False)
+    return ModelCheckpoint(folder / "checkpoints", filename=name, save_on_train_epoch_end=True, enable_version_counter=False)
 
 
 def _mode(monitor: str) -> str:

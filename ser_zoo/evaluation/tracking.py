@@ -104,10 +104,10 @@ class FoldTracker(Callback):
     def __init__(
         self, tracking: Tracking, model: SERModule, data: SERDataModule, seed: int, config: Mapping[str, Any], folder: Path
     ) -> None:
-        self.tracking, self.model, self.data, self.folder = tracking, model, data, folder
+        self.tracking, self.data, self.folder = tracking, data, folder
         given = {key: value for key, value in tracking.arguments.items() if value is not None}
         of_logger = {key: given.pop(key) for key in OF_LOGGER if key in given}
-        self.run = self._begin(given, seed, config)
+        self.run = self._begin(given, model.name, seed, config)
         self.logger = RowLogger(experiment=self.run, save_dir=folder, **of_logger)
 
     def on_exception(self, trainer: L.Trainer, pl_module: L.LightningModule, exception: BaseException) -> None:
@@ -153,12 +153,12 @@ class FoldTracker(Callback):
         run.finish()
 
     @rank_zero_only
-    def _begin(self, given: dict[str, Any], seed: int, config: Mapping[str, Any]) -> wandb.Run:
+    def _begin(self, given: dict[str, Any], model: str, seed: int, config: Mapping[str, Any]) -> wandb.Run:
         import wandb
 
         corpus, protocol = self.data.corpus, protocol_of(self.data)
         begun = {
-            "model": self.model.name,
+            "model": model,
             "corpus": corpus.name,
             "synthetic": corpus.synthetic,
             "protocol": protocol,
@@ -166,7 +166,7 @@ class FoldTracker(Callback):
             "seed": seed,
             "config": dict(config),
         }
-        group = group_of(self.model.name, corpus.name, protocol["name"])
+        group = group_of(model, corpus.name, protocol["name"], config["refit"])
         offline, own_tags = given.pop("offline", False), given.pop("tags", ())
         if "save_dir" in given:
             given["dir"] = given.pop("save_dir")
@@ -232,7 +232,8 @@ class FoldTracker(Callback):
 
     def _attention(self, trainer: L.Trainer, key: str) -> Frames | None:
         """The weights over time of one test utterance."""
-        model, precision = self.model, trainer.precision_plugin
+        model, precision = trainer.lightning_module, trainer.precision_plugin
+        assert isinstance(model, SERModule), "what was tested"
         batch = model.transfer_batch_to_device(collate([self.data.waveforms[key]], [key]), model.device, 0)
         model.eval()
         with precision.forward_context():
@@ -283,9 +284,9 @@ def choose_mode() -> str:
     return "offline"
 
 
-def group_of(model: str, corpus: str, protocol: str) -> str:
-    """The group of all folds and seeds of a model on a corpus under a protocol."""
-    return f"{model}-{corpus}-{protocol}"[:LONGEST]
+def group_of(model: str, corpus: str, protocol: str, refit: bool) -> str:
+    """The group of all folds and seeds of a model on a corpus under a protocol; those that were trained anew are another."""
+    return f"{model}-{corpus}-{protocol}{'-refit' if refit else ''}"[:LONGEST]
 
 
 def world_of(row: Mapping[str, Any]) -> str:

@@ -1,4 +1,6 @@
-"""Stored rows, put together to the tables of the reports: one per corpus and protocol, a line per model as configured.
+"""Stored rows, put together to the tables of the reports: a line per model as configured.
+
+There is a table per corpus and protocol, and another for what was trained anew on training and validation speakers together.
 
 A line counts all its complete seeds. WA and UA of the seeds' summed confusion matrices are exactly the means of the seeds' own,
 as every seed is tested on the same utterances; so the interval over speakers is that of the mean. Rows as published are not
@@ -247,7 +249,7 @@ class Line:
 
 @dataclass(frozen=True)
 class Table:
-    """All lines of one corpus under one protocol.
+    """All lines of one corpus under one protocol, either with or without a refit.
 
     Attributes:
         kind: what its rows may be compared with: only those of the same kind.
@@ -277,6 +279,16 @@ class Table:
         return str(self.first.protocol["name"])
 
     @property
+    def refit(self) -> bool:
+        """Whether the validation speakers of each fold trained as well."""
+        return self.first.refit
+
+    @property
+    def title(self) -> str:
+        """Corpus and protocol, and whether validation speakers trained as well."""
+        return f"{self.corpus}, {self.protocol}{', refit' if self.refit else ''}"
+
+    @property
     def leaks(self) -> list[str]:
         """What the protocol declares."""
         return list(self.first.protocol["declared_leaks"])
@@ -285,7 +297,8 @@ class Table:
     def anchor(self) -> str:
         """Of its section in the page."""
         classes, version = len(self.first.labels), self.first.protocol["hash"]
-        return f"{self.kind}-{self.corpus}-{self.protocol}-{classes}-{version}".replace("_", "-")
+        anchor = f"{self.kind}-{self.corpus}-{self.protocol}-{classes}-{version}"
+        return f"{anchor}{'-refit' if self.refit else ''}".replace("_", "-")
 
     @property
     def utterances(self) -> int:
@@ -337,7 +350,8 @@ def tables(entries: Sequence[Entry]) -> list[Table]:
     groups: dict[tuple[Any, ...], list[Entry]] = {}
     for entry in entries:
         protocol = entry.protocol
-        key = KINDS.index(_kind(entry)), entry.corpus, protocol["name"], protocol["hash"], tuple(entry.labels)
+        kind = KINDS.index(_kind(entry))
+        key = kind, entry.corpus, protocol["name"], protocol["hash"], tuple(entry.labels), entry.refit
         groups.setdefault(key, []).append(entry)
     made = [(key[:2], _table(KINDS[key[0]], group)) for key, group in sorted(groups.items())]
     made.sort(key=lambda pair: (pair[0], -len(pair[1].lines)))

@@ -41,6 +41,7 @@ from ser_zoo.settings import flat, settled
 
 ROW, CELL, CURVES = "result.json", "cell.json", "metrics.csv"
 KEPT = ROW, "predictions.csv"
+TESTED = "refit", "best", "last"  # checkpoints of a run: the first of them that is there was tested
 COMMAND = (sys.executable, "-c", "import sys; from ser_zoo.cli import main; sys.exit(main())")
 TICK = 0.5  # seconds between two looks at what runs
 GRACE = 10.0  # seconds in which an interrupted training may end by itself
@@ -240,7 +241,7 @@ def _measure(cell: Cell, settings: Settings, stopped: Callable[[], bool], lock: 
     for name in cell.measures:
         if (run / f"{name}.json").is_file():
             continue
-        checkpoints = [run / "checkpoints" / f"{which}.ckpt" for which in ("best", "last")]  # best is what was tested, if any
+        checkpoints = [run / "checkpoints" / f"{which}.ckpt" for which in TESTED]
         tested = next((path for path in checkpoints if path.is_file()), None)
         if tested is None:
             return Outcome(

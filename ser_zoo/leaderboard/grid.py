@@ -61,7 +61,8 @@ class Cell:
     """One fold of a model as configured, with one seed.
 
     Attributes:
-        group: ``corpus/protocol/model/encoder/seed-S``, where ``encoder`` is ``none`` for models without one.
+        group: ``corpus/protocol/model/encoder/seed-S``, where ``encoder`` is ``none`` for models without one, and ``-refit``
+            follows the protocol under ``fit --refit``.
         fold: its number.
         arguments: of ``ser-zoo fit``, without the fold and the folder of the run.
         parts: what the fingerprint is made of: plain values.
@@ -229,6 +230,7 @@ def _groups(run: object, defaults: Mapping[str, Any], folder: Path, resolve: Res
             resolved = resolve(arguments)
             model: Mapping[str, Any] = resolved["model"]
             data = SERDataModule(**resolved["data"], seed=0)
+            rule = data.protocol.name + ("-refit" if resolved["refit"] else "")
             name = str(options.get("name", model["name"]))
             if not NAME.fullmatch(name):
                 raise SERZooError(f"{place}, name: found {name!r}. Expected letters, digits, and _ . + - between them.")
@@ -242,7 +244,7 @@ def _groups(run: object, defaults: Mapping[str, Any], folder: Path, resolve: Res
                     weights = hashlib.sha256((BUNDLED[encoder] / "model.safetensors").read_bytes()).hexdigest()
                 for seed in seeds:
                     yield _Group(
-                        id=f"{data.corpus.name}/{data.protocol.name}/{name}/{short}/seed-{seed}",
+                        id=f"{data.corpus.name}/{rule}/{name}/{short}/seed-{seed}",
                         arguments=(*arguments, *chosen, f"--seed_everything={seed}"),
                         resolved={
                             **resolved,
@@ -265,6 +267,7 @@ def deciding(resolved: Mapping[str, Any]) -> dict[str, Any]:
         "seed_everything": resolved["seed_everything"],
         "monitor": resolved["monitor"],
         "patience": resolved["patience"],
+        "refit": resolved["refit"],
         "model": resolved["model"],
         "data": {key: value for key, value in resolved["data"].items() if key not in PASSING_DATA},
         "trainer": {key: resolved["trainer"].get(key) for key in TRAINER_KEYS},

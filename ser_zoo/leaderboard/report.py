@@ -49,11 +49,13 @@ KINDS = {
     "as_published": "As published: with the leaks of a paper",
     "synthetic": "SYNTHETIC: speech that no person spoke",
 }
+REFIT = "what is tested was trained anew on training and validation speakers, for the epochs that these had chosen"
 CSV = (
     "kind",
     "corpus",
     "protocol",
     "protocol_hash",
+    "refit",
     "declared_leaks",
     "classes",
     "rank",
@@ -433,6 +435,7 @@ def _csv_row(table: Table, line: Line, standing: Standing | None) -> dict[str, A
         "corpus": table.corpus,
         "protocol": table.protocol,
         "protocol_hash": first.protocol["hash"],
+        "refit": table.refit,
         "declared_leaks": "; ".join(table.leaks),
         "classes": len(first.labels),
         "rank": None if standing is None else standing.rank,
@@ -493,6 +496,7 @@ def _environment() -> Environment:
         "names": NAMES,
         "kinds": KINDS,
         "most_speakers": MOST_SPEAKERS,
+        "refit_note": REFIT,
         "domain": domain,
         "classes_note": classes_note,
         "json": lambda content: json.dumps(content, indent=2, ensure_ascii=False),

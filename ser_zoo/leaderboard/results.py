@@ -80,6 +80,11 @@ class Entry:
         return config
 
     @property
+    def refit(self) -> bool:
+        """Whether the validation side trained as well, once it had chosen the epoch."""
+        return bool(settled(self.config)["refit"])
+
+    @property
     def settings(self) -> str:
         """8 hex digits that two entries share when nothing but fold and seed may set them apart."""
         return _settings(self.rows[0])

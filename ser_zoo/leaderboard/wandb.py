@@ -105,14 +105,14 @@ def blocks(made: Sequence[Table]) -> Iterator[BlockTypes]:
         if table.kind != kind:
             kind = table.kind
             yield reports.H1(KINDS[kind])
-        yield reports.H2(f"{table.corpus}, {table.protocol}, {len(table.first.labels)} classes")
+        yield reports.H2(f"{table.title}, {len(table.first.labels)} classes")
         yield reports.MarkdownBlock(markdown(table))
         yield panels(table)
 
 
 def markdown(table: Table) -> str:
     """The table of the stored rows; ranks stand only where the rows are honest and of real speech."""
-    from ser_zoo.leaderboard.report import DASH, against, interval, outcome, percent
+    from ser_zoo.leaderboard.report import DASH, REFIT, against, interval, outcome, percent
 
     ranked = table.kind == "honest"
     columns = ["model", "trained parameters", "seeds", "UA, %", "WA, %", "macro-F1, %"]
@@ -137,7 +137,8 @@ def markdown(table: Table) -> str:
             known.append(f"{percent(line.shared)} %" if table.kind == "as_published" else "SYNTHETIC")
         lines.append(_cells(known))
     leaks = f"Declared leaks: {', '.join(table.leaks)}." if table.leaks else ""
-    return "\n\n".join(filter(None, ["\n".join(lines), outcome(table) if ranked else "", leaks]))
+    refit = f"Refit: {REFIT}." if table.refit else ""
+    return "\n\n".join(filter(None, ["\n".join(lines), outcome(table) if ranked else "", refit, leaks]))
 
 
 def panels(table: Table) -> PanelGrid:
@@ -147,8 +148,8 @@ def panels(table: Table) -> PanelGrid:
 
     from ser_zoo.evaluation.tracking import STEP, group_of
 
-    groups = sorted({group_of(line.first.model, table.corpus, table.protocol) for line in table.lines})
-    runs = reports.Runset(name=f"{table.corpus}, {table.protocol}", filters=[Metric("Group").isin(groups)], groupby=["Group"])
+    groups = sorted({group_of(line.first.model, table.corpus, table.protocol, table.refit) for line in table.lines})
+    runs = reports.Runset(name=table.title, filters=[Metric("Group").isin(groups)], groupby=["Group"])
     together: dict[str, Any] = {"groupby": "Group", "groupby_aggfunc": "mean", "groupby_rangefunc": "minmax"}
     return reports.PanelGrid(
         runsets=[runs],

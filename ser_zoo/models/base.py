@@ -116,7 +116,7 @@ class Calibration:
     """The temperature of a trained model: its probabilities are softmax(logits / temperature) (Guo et al. 2017).
 
     Attributes:
-        temperature: fitted on the validation side.
+        temperature: fitted on the validation side, by the model that has not heard it where another was trained on it too.
         at_bound: the search for it ended at the end of its range, so that the validation side does not determine it.
         validation_is_test: the protocol has one side for both, so that it was fitted on what is tested.
     """
