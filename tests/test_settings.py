@@ -1,7 +1,10 @@
 from __future__ import annotations
 
+from dataclasses import asdict
+
 import pytest
 
+from ser_zoo.evaluation import Run
 from ser_zoo.models.base import Optim
 from ser_zoo.settings import ADDED, flat, settled
 
@@ -18,4 +21,5 @@ def test_what_a_row_says_goes_before_what_older_ones_were_made_under(monkeypatch
 
 def test_older_rows_were_made_under_what_is_the_default_now() -> None:
     # Or a row made without the setting and one made before it came would be told apart.
-    assert {key: getattr(Optim(), key.removeprefix("model.optim.")) for key in ADDED} == ADDED
+    now = {f"model.optim.{key}": value for key, value in asdict(Optim()).items()} | asdict(Run("probe"))
+    assert {key: now[key] for key in ADDED} == ADDED

@@ -275,11 +275,8 @@ def test_two_processes_count_every_test_utterance_once(small_emo_db: Path, tmp_p
         "sys.exit(status or int(torch.distributed.is_initialized()))  # a group that is left open aborts at times\n"
     )
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    arguments = [
-        *command,
-        "--data.batch_size=2",
-        "--folds=1,2",
-    ]  # three test batches a fold over two processes
+    # Three test batches a fold over two processes, each of which trains twice a fold.
+    arguments = [*command, "--data.batch_size=2", "--folds=1,2", "--refit"]
     done = subprocess.run(
         [sys.executable, str(script), *arguments], env=environment, capture_output=True, text=True, timeout=240
     )

@@ -585,6 +585,7 @@ def test_the_identity_is_plain_json_without_a_path(data: SERDataModule) -> None:
         "world": "honest",
         "fold": 1,
         "labels": ["anger", "neutral", "sadness"],
+        "refit": False,
     }
 
 

@@ -130,6 +130,21 @@ def test_worlds_and_synthetic_speech_have_tables_of_their_own(tmp_path: Path) ->
     assert [bool(table.references) for table in found] == [True, False, False]
 
 
+def test_what_learned_from_validation_speakers_too_has_a_table_of_its_own(tmp_path: Path) -> None:
+    write_entry(tmp_path / "plain", "probe")
+    write_entry(tmp_path / "other", "cta_rnn")
+    write_entry(tmp_path / "refit", "probe", config={"refit": True})
+    plain, refit = tables(tmp_path)
+    assert ([line.name for line in plain.lines], [line.name for line in refit.lines]) == (["cta_rnn", "probe"], ["probe"])
+    assert (plain.title, refit.title) == ("emo_db, loso10", "emo_db, loso10, refit")
+    assert refit.anchor == f"{plain.anchor}-refit"
+    assert (plain.refit, refit.refit, bool(refit.references)) == (False, True, False)
+    # Older rows do not say so, and are those without.
+    assert "refit" not in plain.first.config
+    (claim,) = [row for name, rows in aggregate.all_claims([plain, refit]) if name.model == "cta_rnn" for row in rows]
+    assert [line.first.refit for line in claim.honest] == [False]
+
+
 def test_temperatures_mend_each_fold(tmp_path: Path) -> None:
     write_entry(tmp_path, "probe", calibrated=True)
     write_entry(tmp_path, "cta_rnn")

@@ -98,6 +98,20 @@ def test_one_configuration_with_further_arguments_and_a_name_of_its_own(folder: 
     assert short.fingerprint != long.fingerprint
 
 
+def test_a_refit_stands_beside_the_same_run_without(folder: Path) -> None:
+    plain, refit = cells(folder, run(folds=[1]), run(folds=[1], arguments={"refit": True}))
+    assert (plain.id, refit.id) == (
+        "emo_db/loso10/egemaps/none/seed-1/fold-1",
+        "emo_db/loso10-refit/egemaps/none/seed-1/fold-1",
+    )
+    assert "--refit=true" in refit.arguments
+    assert (
+        difference({**plain.parts, "config": {k: v for k, v in plain.parts["config"].items() if k != "refit"}}, plain.parts)
+        == ""
+    )
+    assert difference(plain.parts, refit.parts) == "refit was False, is True"
+
+
 @pytest.mark.parametrize(
     ("only", "count"),
     [
@@ -182,7 +196,14 @@ def test_where_things_lie_is_no_part_of_the_fingerprint(
 
 @pytest.mark.parametrize(
     "change",
-    [{"model.projection": 16}, {"data.batch_size": 8}, {"trainer.max_epochs": 1}, {"monitor": "last"}, {"patience": 3}],
+    [
+        {"model.projection": 16},
+        {"data.batch_size": 8},
+        {"trainer.max_epochs": 1},
+        {"monitor": "last"},
+        {"patience": 3},
+        {"refit": True},
+    ],
 )
 def test_what_decides_a_number_is_part_of_the_fingerprint(folder: Path, change: dict[str, object]) -> None:
     asked = run(models=["probe"], folds=[1])
