@@ -160,10 +160,10 @@ class SpeechEncoder(nn.Module):
         start = self.finetune_from - 1
         return (*sorted({layer for layer in self.layers if layer < start}), start)
 
-    def kept(self) -> SpeechEncoder:
-        """A frozen encoder with the same weights that gives the states of ``kept_layers``."""
+    def kept(self, layers: Sequence[int]) -> SpeechEncoder:
+        """A frozen encoder with the same weights that gives the states of ``layers``."""
         options = replace(self.options, lora_rank=0, gradient_checkpointing=False)
-        encoder, own = SpeechEncoder(self.source, self.kept_layers, None, options), self.state_dict()
+        encoder, own = SpeechEncoder(self.source, layers, None, options), self.state_dict()
         # A checkpoint of a fine-tuned encoder may hold other weights than its source has by now.
         encoder.load_state_dict({name: own[name] for name in encoder.state_dict()})
         return encoder

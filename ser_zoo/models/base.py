@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import nullcontext
 from dataclasses import asdict, dataclass
 from functools import partial
 from typing import Any, ClassVar, Literal, TypedDict
@@ -40,7 +39,7 @@ class Optim:
         lr: learning rate.
         encoder_lr: learning rate of a fine-tuned encoder; None means ``lr``.
         encoder_rest: share of all steps in which a fine-tuned encoder stays as it is, while the rest of the network learns to
-            read it; its rate then rises and falls as ``schedule`` cosine says.
+            read it as it reads a frozen one; its rate then rises and falls as ``schedule`` cosine says.
         weight_decay: decoupled for adamw, added to the gradient for adam.
         optimizer: adamw or adam.
         schedule: constant, or cosine from ``lr`` to 0 over the whole training after a linear warm-up.
@@ -58,7 +57,8 @@ class Optim:
         channel_masks: bands of channels that are hidden, of the encoder's states and of each feature; 0: none.
         channel_width: widest such band, as a share of the channels. That of the source is 27 of 80.
         change_below: mixup, differences and masks change what the trained blocks of a fine-tuned encoder read, in place of what
-            they give, so that those blocks learn under them (for mixup: Verma et al. 2019, "Manifold Mixup").
+            they give, so that those blocks learn under them (for mixup: Verma et al. 2019, "Manifold Mixup"); not while
+            they rest.
     """
 
     lr: float = 1e-4
@@ -180,6 +180,7 @@ class SERModule(L.LightningModule):
         self.test_confusion = MulticlassConfusionMatrix(len(labels))
         self.preparation = Preparation(sample_rate)
         self._store: FeatureStore | None = None
+        self._resting_store: FeatureStore | None = None  # what a fine-tuned encoder gives while it rests
         self._rest = 0  # steps in which a fine-tuned encoder stays as it is
         self._trained_on: dict[str, object] | None = None
         self._fingerprint: dict[str, object] | None = None
@@ -209,7 +210,7 @@ class SERModule(L.LightningModule):
         change = batch.change
         if self.encoder is not None:
             encoded = self.encode(batch)
-            if change is not None and not self.optim.change_below:
+            if change is not None and not (self.optim.change_below and not self._resting):
                 encoded = EncoderOutput(*change_features(*encoded, change))
             inputs["encoded"] = encoded
         if self.front_end is not None:
@@ -225,11 +226,25 @@ class SERModule(L.LightningModule):
 
     def encode(self, batch: Batch) -> EncoderOutput:
         """The encoder's output for a batch, condensed where the network does so: kept where it holds, computed otherwise."""
+        if not self._resting:
+            return self._encoded(batch, self._store)
+        with torch.no_grad():
+            store = self._store if self._resting_store is None else self._resting_store
+            states, lengths = self._encoded(batch, store)
+        # Several processes wait for a gradient of every trained parameter.
+        return EncoderOutput(states + 0.0 * torch.stack([p.sum() for p in self._encoder_parameters()]).sum(), lengths)
+
+    @property
+    def _resting(self) -> bool:
+        """Whether a fine-tuned encoder stays as it is in this step of the training."""
+        return self.training and self._trainer is not None and self.global_step < self._rest
+
+    def _encoded(self, batch: Batch, store: FeatureStore | None) -> EncoderOutput:
         assert self.encoder is not None, "only architectures with an encoder encode"
-        condense, store, data = self.condense, self._store, self._data_module()
+        condense, data = self.condense, self._data_module()
         if store is not None and not (batch.whole and all(key in store for key in batch.ids)):
             store = None
-        if store is None or not self.encoder.frozen:
+        if store is None or (store is self._store and not self.encoder.frozen):
             encoded = self._computed(self.encoder, batch, store)
             return encoded if condense is None else condense(*encoded)
         if condense is None or data is None:
@@ -246,18 +261,14 @@ class SERModule(L.LightningModule):
 
     def _computed(self, encoder: SpeechEncoder, batch: Batch, store: FeatureStore | None) -> EncoderOutput:
         """The encoder's output for a batch; ``store`` has the states below the first trained block, if they are kept."""
-        resting = self.training and self._trainer is not None and self.global_step < self._rest
-        change = batch.change if self.optim.change_below else None
-        with torch.no_grad() if resting else nullcontext():
-            kept = None if store is None else store.get(batch.ids, self.device)
-            if kept is not None and change is not None:
-                kept = EncoderOutput(*change_features(*kept, change))
-            resumed = None if kept is None else encoder.resume(kept)
-            states, lengths = encoder(batch.waveforms, batch.lengths) if resumed is None else resumed
-            if resumed is None and change is not None:  # clips that are cut, or too long to be gone on from
-                states, lengths = change_features(states, lengths, change)
-        if resting:  # several processes wait for a gradient of every trained parameter
-            states = states + 0.0 * torch.stack([parameter.sum() for parameter in self._encoder_parameters()]).sum()
+        change = batch.change if self.optim.change_below and not self._resting else None
+        kept = None if store is None else store.get(batch.ids, self.device)
+        if kept is not None and change is not None:
+            kept = EncoderOutput(*change_features(*kept, change))
+        resumed = None if kept is None else encoder.resume(kept)
+        states, lengths = encoder(batch.waveforms, batch.lengths) if resumed is None else resumed
+        if resumed is None and change is not None:  # clips that are cut, or too long to be gone on from
+            states, lengths = change_features(states, lengths, change)
         return EncoderOutput(states, lengths)
 
     def _encoder_parameters(self) -> list[nn.Parameter]:
@@ -426,6 +437,15 @@ class SERModule(L.LightningModule):
             if isinstance(module, LayerMix) and module.standardise is not None:
                 module.standardise.fit(self.training_states())
 
+    def on_train_start(self) -> None:
+        """Keep what a fine-tuned encoder gives while it rests, unless a resumed training is beyond that."""
+        data, encoder = self._data_module(), self.encoder
+        # Of what LoRA adapts the blocks below are kept, and those above are computed.
+        if self.global_step < self._rest and data is not None and not data.varying:
+            assert encoder is not None, "only an encoder rests"
+            if not encoder.options.lora_rank:
+                self._resting_store = self._kept(encoder.kept(encoder.layers), data)
+
     def on_test_start(self) -> None:
         """Keep the encoder's features, so that testing uses those of training."""
         self._keep_features()
@@ -463,17 +483,20 @@ class SERModule(L.LightningModule):
         encoder = self.encoder
         if encoder is None or data is None or self._store is not None:
             return
-        if not encoder.frozen:
-            if not encoder.kept_layers or data.varying:
-                return
-            encoder = encoder.kept().to(self.device)
+        if encoder.frozen:
+            self._store = self._kept(encoder, data)
+        elif encoder.kept_layers and not data.varying:
+            self._store = self._kept(encoder.kept(encoder.kept_layers), data)
+
+    def _kept(self, encoder: SpeechEncoder, data: SERDataModule) -> FeatureStore:
+        """What a frozen encoder gives for all that is decoded."""
         started = time.perf_counter()
-        store = FeatureStore(encoder)
+        store = FeatureStore(encoder.to(self.device))
         store.fill(data.waveforms, rank=self.trainer.global_rank, world=self.trainer.world_size)
         self.trainer.strategy.barrier()
         store.refresh()
-        self._store = store
-        self.feature_seconds = time.perf_counter() - started
+        self.feature_seconds += time.perf_counter() - started
+        return store
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
         """The optimiser of ``optim``, with a group of its own for a fine-tuned encoder."""

@@ -154,7 +154,7 @@ def test_a_trained_encoder_goes_on_from_what_is_kept_below(
     encoder = SpeechEncoder(tiny(family), layers, finetune_from=2, options={"feature_dtype": "float32"}).eval()
     assert encoder.kept_layers == (*sorted({0, 1} & set(layers) - {1}), 1)
     next(encoder.network.blocks[0].parameters()).data.add_(0.1)  # as if it came from a checkpoint
-    kept = encoder.kept()
+    kept = encoder.kept(encoder.kept_layers)
     assert kept.frozen
     assert max(kept.layers) == 1
     with torch.no_grad():

@@ -197,10 +197,13 @@ def test_a_protocol_that_validates_on_its_test_is_refused_before_the_training(sm
     assert not (tmp_path / "f").exists()
 
 
-def test_the_command_says_what_it_did(small_emo_db: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_command_says_what_it_did(
+    small_emo_db: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], recwarn: pytest.WarningsRecorder
+) -> None:
     command = fit_command(small_emo_db, tmp_path / "r", "--folds=1,2", "--refit")
     assert main(command) == 0
     printed = capsys.readouterr().out
+    assert not [str(warning.message) for warning in recwarn if "not empty" in str(warning.message)]
     assert "cnn_attn on emo_db, loso10, refit, fold 2, seed 7" in printed
     assert "cnn_attn on emo_db, loso10, refit, 2 folds pooled, seed 7" in printed
     assert read_result(tmp_path / "r" / "fold-1" / "result.json")["config"]["refit"] is True

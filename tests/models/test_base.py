@@ -12,9 +12,10 @@ from torch.utils.data import DataLoader
 from ser_zoo.data import SERDataModule
 from ser_zoo.encoders import EncoderOutput, FeatureStore
 from ser_zoo.errors import SERZooError
+from ser_zoo.evaluation.run import StepSeed
 from ser_zoo.models import create_model
 from ser_zoo.models.augment import change_batch, change_features
-from ser_zoo.models.base import Optim, SERModule
+from ser_zoo.models.base import ENCODER_PREFIX, Optim, SERModule
 from tests.models.small import SMALL, batch_of, small_model
 
 QUIET: dict[str, Any] = {
@@ -209,6 +210,53 @@ def test_a_resting_encoder_stays_as_it_is_until_its_share_of_the_steps_is_over(
     assert len(set(encoder[: rest + 1])) == 1
     assert len(set(encoder[rest:])) == steps - rest
     assert len(set(head)) == steps
+
+
+class Heads(L.Callback):
+    """What is trained beside the encoder before each step, and how often the encoder's blocks had been computed by then."""
+
+    def __init__(self, model: SERModule) -> None:
+        assert model.encoder is not None
+        self.head = [p for key, p in model.named_parameters() if not key.startswith(ENCODER_PREFIX) and p.requires_grad]
+        self.seen: list[torch.Tensor] = []
+        self.computed: list[int] = []
+        self.count = 0
+        model.encoder.network.register_forward_hook(lambda *_: self.one_more())
+
+    def one_more(self) -> None:
+        self.count += 1
+
+    def on_train_batch_start(self, *_: object) -> None:
+        self.seen.append(torch.cat([p.detach().flatten() for p in self.head]))
+        self.computed.append(self.count)
+
+
+def test_a_resting_encoder_is_read_as_a_frozen_one(small_emo_db: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SER_ZOO_CACHE", str(tmp_path / "cache"))
+
+    def trained(first: int | None, **more: Any) -> Heads:
+        optim = Optim(lr=1e-2, schedule="cosine", linear_delta=0.5, mixup=0.3, **more)
+        data = SERDataModule("emo_db", str(small_emo_db), batch_size=12, seed=0)
+        L.seed_everything(1, verbose=False)
+        model = small_model("cta_rnn", tmp_path, finetune_from=first, optim=optim)
+        heads = Heads(model)
+        L.Trainer(max_epochs=2, limit_val_batches=0, callbacks=[heads, StepSeed(1)], **QUIET).fit(model, datamodule=data)
+        return heads
+
+    frozen, resting = trained(None), trained(1, encoder_rest=0.5)
+    steps = len(resting.seen)
+    rest = round(0.5 * steps)
+    assert rest >= 2
+    for one, other in zip(resting.seen[: rest + 1], frozen.seen, strict=False):
+        torch.testing.assert_close(one, other, atol=1e-5, rtol=1e-4)
+    assert not torch.allclose(resting.seen[-1], frozen.seen[-1], atol=1e-5)
+    # Its blocks are computed only when they change.
+    assert resting.computed == [*[0] * (rest + 1), *range(1, steps - rest)]
+    assert len(set(frozen.computed)) == 1
+    # Changes below the trained blocks begin with their training.
+    below = trained(2, encoder_rest=0.5, change_below=True)
+    for one, other in zip(below.seen[: rest + 1], frozen.seen, strict=False):
+        torch.testing.assert_close(one, other, atol=1e-5, rtol=1e-4)
 
 
 def test_what_the_trained_blocks_read_is_changed_in_place_of_what_they_give(small_emo_db: Path, tmp_path: Path) -> None:
