@@ -49,7 +49,9 @@ KINDS = {
     "as_published": "As published: with the leaks of a paper",
     "synthetic": "SYNTHETIC: speech that no person spoke",
 }
-REFIT = "what is tested was trained anew on training and validation speakers, for the epochs that these had chosen"
+REFIT = (
+    "a second model is tested, trained on training and validation speakers for as many epochs as the checkpoint of the first"
+)
 CSV = (
     "kind",
     "corpus",

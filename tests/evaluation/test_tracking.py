@@ -226,6 +226,20 @@ def test_wandb_logger_by_its_name_is_the_same_and_takes_its_arguments(small_emo_
     )
 
 
+def test_a_refit_is_a_run_of_another_group_with_the_curves_of_the_first_training(small_emo_db: Path, tmp_path: Path) -> None:
+    assert main([*fit_command(small_emo_db, tmp_path / "r", "--refit"), "--wandb", "--wandb_errors=0"]) == 0
+    found, row = Offline(tmp_path / "r" / "fold-1"), read_result(tmp_path / "r" / "fold-1" / "result.json")
+    assert (found.run.run_group, found.exit.exit_code) == ("cnn_attn-emo_db-loso10-refit", 0)
+    assert (found.config["config"]["refit"], found.summary["ua"]) == (True, row["metrics"]["ua"])
+    assert sum("train/loss" in step for step in found.history) == sum("val/ua" in step for step in found.history) == 2
+    # What was sent of the predictions is of the model that was tested.
+    stored = read_predictions(tmp_path / "r" / "fold-1" / "predictions.csv", row["labels"])
+    sent = {line[0]: line[5] for line in found.table("test/predictions")["data"]}
+    assert sent == {
+        key: pytest.approx(max(shares)) for key, shares in zip(stored.ids, stored.probabilities.tolist(), strict=True)
+    }
+
+
 def test_a_training_that_fails_ends_its_run_as_failed(
     small_emo_db: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
