@@ -216,14 +216,16 @@ def test_what_is_measured_stands_beside_the_row(bench: Bench) -> None:
     assert inspect(bench.measured(1), bench.settings) == ("done", "")
 
 
-def test_a_row_without_its_measures_is_measured_and_not_trained_again(bench: Bench) -> None:
+@pytest.mark.parametrize("there", [("best",), ("best", "refit")])
+def test_a_row_without_its_measures_is_measured_and_not_trained_again(bench: Bench, there: tuple[str, ...]) -> None:
     bench.run([bench.cell(1)])
-    best = bench.settings.runs / GROUP / "fold-1" / "checkpoints" / "best.ckpt"
-    best.touch()
+    for name in there:
+        (bench.settings.runs / GROUP / "fold-1" / "checkpoints" / f"{name}.ckpt").touch()
     row = (bench.result(1) / "result.json").stat()
     assert inspect(bench.measured(1), bench.settings) == ("measure", "profile, robustness missing")
     assert bench.run([bench.measured(1)])[bench.cell(1).id].result == "measured"
-    assert bench.calls == ["1 new", "profile fold-1 best.ckpt", "robustness fold-1 best.ckpt"]  # which was tested
+    tested = f"{there[-1]}.ckpt"
+    assert bench.calls == ["1 new", f"profile fold-1 {tested}", f"robustness fold-1 {tested}"]
     assert inspect(bench.measured(1), bench.settings) == ("done", "")
     assert (bench.result(1) / "result.json").stat() == row
 
