@@ -43,12 +43,18 @@ def show_pooled(pooled: Mapping[str, Any]) -> None:
 def title_of(row: Mapping[str, Any], refit: bool, what: str) -> str:
     """Model, corpus, protocol and its world, and whether it was refit; a synthetic corpus is called so."""
     corpus = row["corpus"] + (" (SYNTHETIC)" if row["synthetic"] else "")
-    what = f"refit, {what}" if refit else what
-    return f"{row['model']} on {corpus}, {protocol_text(row['protocol'])}, {what}, seed {row['seed']}"
+    return f"{row['model']} on {corpus}, {protocol_text(row['protocol'], refit)}, {what}, seed {row['seed']}"
 
 
-def protocol_text(protocol: Mapping[str, Any]) -> str:
-    """Name of the protocol of a row, with what it declares to leak; outside the honest world also when that is nothing."""
+def protocol_text(protocol: Mapping[str, Any], refit: bool = False) -> str:
+    """Name of the protocol of a row, with what it declares to leak; outside the honest world also when that is nothing.
+
+    Args:
+        protocol: of the row.
+        refit: the validation side trained as well, which is said behind it.
+    """
+    if refit:
+        return f"{protocol_text(protocol)}, refit"
     leaks = ", ".join(protocol["declared_leaks"]) or "none"
     if protocol["world"] == "honest":
         return f"{protocol['name']} (declared: {leaks})" if protocol["declared_leaks"] else str(protocol["name"])

@@ -33,7 +33,8 @@ def run(argv: Sequence[str]) -> int:
     metrics = summarise(scored.confusion, model.labels)
     corpus = data.corpus.name + (" (SYNTHETIC)" if data.corpus.synthetic else "")
     protocol = protocol_of(data)
-    title = f"{checkpoint.model} on {corpus}, {protocol_text(protocol)}, fold {data.fold}"
+    refit = bool((checkpoint.trained_on or {}).get("refit"))
+    title = f"{checkpoint.model} on {corpus}, {protocol_text(protocol, refit)}, fold {data.fold}"
     show_metrics(title, model.labels, metrics)
     if options.output:
         write_json(options.output, {"identity": data.identity(), "protocol": protocol, "metrics": metrics})

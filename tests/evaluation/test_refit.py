@@ -130,7 +130,9 @@ def test_what_is_chosen_and_calibrated_is_as_without_it(
     assert not (tmp_path / "f" / "checkpoints" / "refit.ckpt").exists()
 
 
-def test_the_new_model_is_what_is_tested(finished: tuple[Path, Row, Witness], small_emo_db: Path, tmp_path: Path) -> None:
+def test_the_new_model_is_what_is_tested(
+    finished: tuple[Path, Row, Witness], small_emo_db: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     folder, row, _ = finished
     predicted = read_predictions(folder / "predictions.csv", row["labels"])
     for name, same in (("refit", True), ("best", False)):
@@ -141,6 +143,7 @@ def test_the_new_model_is_what_is_tested(finished: tuple[Path, Row, Witness], sm
     output = tmp_path / "t.json"
     command = ["test", f"--ckpt_path={folder}/checkpoints/refit.ckpt", "--accelerator=cpu", f"--output={output}"]
     assert main(command) == 0
+    assert "cnn_attn on emo_db, loso10, refit, fold 1" in capsys.readouterr().out
     assert json.loads(output.read_text())["metrics"] == row["metrics"]
     assert (stored(folder / "checkpoints" / "refit.ckpt")["trained_on"]["refit"], row["config"]["refit"]) == (True, True)
     assert stored(folder / "checkpoints" / "best.ckpt")["trained_on"]["refit"] is False
