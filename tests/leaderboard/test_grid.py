@@ -283,7 +283,8 @@ def test_the_grid_of_the_repository_has_every_recipe(monkeypatch: pytest.MonkeyP
         for path in (ROOT / "recipes").glob("*/*.yaml")
         if path.parent.name not in ("demo", "sweeps")
     }
-    variants = {("emo_db", "probe_bfloat16"), ("ravdess", "probe_bfloat16"), ("ravdess", "cross_attn_finetuned")}
+    variants = {(corpus, "probe_bfloat16") for corpus in ("emo_db", "ravdess")}
+    variants |= {("ravdess", f"{model}_finetuned") for model in ("cross_attn", "cta_rnn")}
     assert honest - recipes == variants
     assert recipes <= honest
     assert any("/as_cnn_attn/" in cell.id for cell in found)
