@@ -33,6 +33,7 @@ Kind = Literal["honest", "as_published", "synthetic"]
 KINDS: tuple[Kind, ...] = ("honest", "as_published", "synthetic")
 METRICS = ("ua", "wa", "macro_f1")
 FEWEST_UTTERANCES = 10  # of a speaker who may be called the worst
+TUNED = "model.finetune_from"
 MOST_DIFFERENCES = 3  # settings that are written out to tell two lines apart; of more the digits of their hash stand
 COST_SECONDS = 3.0  # length of the clip whose cost is shown
 PROFILE, CURVES = "profile.json", "metrics.csv"
@@ -476,8 +477,9 @@ def _variants(lines: Sequence[Line]) -> list[str]:
             found.append("")
         elif 0 < len(differing) <= MOST_DIFFERENCES:
             found.append(", ".join(f"{key.rpartition('.')[2]} {own.get(key, 'not recorded')}" for key in differing))
-        else:
-            found.append(f"settings {line.first.settings}")
+        else:  # whether an encoder was trained is what a reader asks first
+            tuned = [f"finetune_from {own.get(TUNED)}"] if TUNED in differing else []
+            found.append(", ".join([*tuned, f"settings {line.first.settings}"]))
     # The same few words may still stand for two: then nothing but the hash tells them apart.
     whole = list(zip(names, found, strict=True))
     return [

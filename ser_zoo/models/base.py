@@ -210,7 +210,7 @@ class SERModule(L.LightningModule):
         change = batch.change
         if self.encoder is not None:
             encoded = self.encode(batch)
-            if change is not None and not (self.optim.change_below and not self._resting):
+            if change is not None and (self._resting or not self.optim.change_below):
                 encoded = EncoderOutput(*change_features(*encoded, change))
             inputs["encoded"] = encoded
         if self.front_end is not None:

@@ -61,6 +61,15 @@ def test_lines_that_differ_in_much_are_told_apart_by_their_hash(tmp_path: Path) 
     assert all(line.variant == f"settings {line.first.settings}" for line in tables(tmp_path)[0].lines)
 
 
+def test_of_lines_that_differ_in_much_it_is_told_which_was_fine_tuned(tmp_path: Path) -> None:
+    for first in (None, 4):
+        more = {"model": {"finetune_from": first}, "trainer": {f"key{number}": first for number in range(4)}}
+        write_entry(tmp_path / str(first), "cta_rnn", config=more)
+    found = {line.first.config["model"]["finetune_from"]: line for line in tables(tmp_path)[0].lines}
+    for first, line in found.items():
+        assert line.variant == f"finetune_from {first}, settings {line.first.settings}"
+
+
 def test_lines_with_missing_folds_are_not_ranked(tmp_path: Path) -> None:
     write_entry(tmp_path, "cta_rnn", right=0.5)
     write_entry(tmp_path, "probe", right=0.9, folds=range(1, 8))
