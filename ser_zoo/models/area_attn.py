@@ -59,7 +59,7 @@ from ser_zoo.data import Batch
 from ser_zoo.errors import SERZooError
 from ser_zoo.features import Frames, FrontEnd, Spectrogram, frame_mask
 from ser_zoo.models.base import Optim, SERModule
-from ser_zoo.models.layers import MaskedConv2d, Standardise, masked_mean
+from ser_zoo.models.layers import MaskedConv2d, Scaler, Standardise, masked_mean
 
 Layout = Literal["grid", "released"]
 Key = Literal["mean", "max", "sample"]
@@ -261,10 +261,9 @@ class AreaAttn(SERModule):
             dropout=dropout,
         )
 
-    def on_fit_start(self) -> None:
-        """Take the bands' mean and deviation over the training rows, before the first step."""
-        super().on_fit_start()
-        self.network.standardise.fit(self._rows(batch) for batch in self.training_batches())
+    def scalers(self) -> list[tuple[Scaler, Callable[[Batch], Tensor]]]:
+        """With that of the features."""
+        return [*super().scalers(), (self.network.standardise, self._rows)]
 
     def _rows(self, batch: Batch) -> Tensor:
         """(N, mels) valid frames of a batch."""

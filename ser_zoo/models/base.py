@@ -5,9 +5,10 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from functools import partial
-from typing import Any, ClassVar, Literal, TypedDict
+from typing import Any, ClassVar, Literal, TypedDict, get_args, get_origin, get_type_hints
 
 import lightning as L
 import torch
@@ -19,11 +20,12 @@ from tqdm import tqdm
 
 from ser_zoo import metrics
 from ser_zoo.data import Batch, Preparation, SERDataModule
+from ser_zoo.data.waveforms import Waveforms
 from ser_zoo.encoders import EncoderOutput, FeatureStore, SpeechEncoder
 from ser_zoo.errors import EncoderError, SERZooError
 from ser_zoo.features import Frames, FrontEnd, KeptFrames, frame_mask, rows_of
 from ser_zoo.models.augment import change_batch, change_features
-from ser_zoo.models.layers import Condense, LayerMix
+from ser_zoo.models.layers import Condense, LayerMix, Scaler
 
 CHECKPOINT_KEY = "ser_zoo"
 ENCODER_PREFIX = "network.encoder."
@@ -84,8 +86,11 @@ class Optim:
         """Refuse what makes no sense.
 
         Raises:
-            SERZooError: a number is out of its range.
+            SERZooError: a choice is unknown, a number is out of its range, or a setting has nothing to act on.
         """
+        for name, kind in get_type_hints(type(self)).items():
+            if get_origin(kind) is Literal and (chosen := getattr(self, name)) not in get_args(kind):
+                raise SERZooError(f"--model.optim.{name} {chosen!r} is unknown. Expected one of {', '.join(get_args(kind))}.")
         upper = dict.fromkeys(("mixup", "linear_delta", "time_masks", "channel_masks"), float("inf"))
         shares = ("time_width", "channel_width", "label_smoothing", "encoder_rest")
         for name in (*upper, *shares):
@@ -179,6 +184,7 @@ class SERModule(L.LightningModule):
         self.validation_confusion = MulticlassConfusionMatrix(len(labels))
         self.test_confusion = MulticlassConfusionMatrix(len(labels))
         self.preparation = Preparation(sample_rate)
+        self._kept_of: Waveforms | None = None  # whose features the stores have
         self._store: FeatureStore | None = None
         self._resting_store: FeatureStore | None = None  # what a fine-tuned encoder gives while it rests
         self._rest = 0  # steps in which a fine-tuned encoder stays as it is
@@ -418,7 +424,7 @@ class SERModule(L.LightningModule):
             )
 
     def on_fit_start(self) -> None:
-        """Keep the encoder's features, take the statistics that scale its states, and weigh the classes.
+        """Keep the encoder's features, weigh the classes, and take the statistics of `scalers`.
 
         Raises:
             SERZooError: balanced class weights are asked for, but no SERDataModule is there to count the classes of.
@@ -433,9 +439,10 @@ class SERModule(L.LightningModule):
                 raise SERZooError("optim.class_weights balanced counts the classes of a SERDataModule; pass one to fit.")
             counts = torch.tensor(data.class_counts(), dtype=torch.float32, device=self.device)
             self.class_weights.copy_(counts.sum() / (len(counts) * counts.clamp(min=1)))
-        for module in self.network.modules():
-            if isinstance(module, LayerMix) and module.standardise is not None:
-                module.standardise.fit(self.training_states())
+        if self.trainer.ckpt_path is None:  # else they were taken before the training that goes on, and came with its weights
+            with self._evaluating():
+                for scaler, rows in self.scalers():
+                    scaler.fit(map(rows, self.training_batches()))
 
     def on_train_start(self) -> None:
         """Keep what a fine-tuned encoder gives while it rests, unless a resumed training is beyond that."""
@@ -466,12 +473,29 @@ class SERModule(L.LightningModule):
         bar = tqdm(loader, desc="statistics", unit="batch", leave=False, delay=1, disable=self.global_rank > 0 or None)
         return (self.transfer_batch_to_device(batch, self.device, 0) for batch in bar)
 
-    @torch.no_grad()
-    def training_states(self) -> Iterator[Tensor]:
-        """(N, L, D) encoder states of the valid frames of each training batch: for ``Standardise.fit``."""
-        for batch in self.training_batches():
-            states, lengths = self.encode(batch)
-            yield states.transpose(1, 2)[frame_mask(lengths, states.shape[2])]
+    def scalers(self) -> list[tuple[Scaler, Callable[[Batch], Tensor]]]:
+        """What scales by statistics of the training side, each with what gives its (N, ...) rows of a batch.
+
+        They are taken once, before the first step, without dropout; architectures that scale more than states add to it.
+        """
+        mixes = [module.standardise for module in self.network.modules() if isinstance(module, LayerMix)]
+        return [(standardise, self._states) for standardise in mixes if standardise is not None]
+
+    def _states(self, batch: Batch) -> Tensor:
+        """(N, L, D) encoder states of the valid frames of a batch."""
+        states, lengths = self.encode(batch)
+        return states.transpose(1, 2)[frame_mask(lengths, states.shape[2])]
+
+    @contextmanager
+    def _evaluating(self) -> Iterator[None]:
+        """Evaluation mode; afterwards every module has the mode that it had."""
+        modes = {module: module.training for module in self.modules()}
+        self.eval()
+        try:
+            yield
+        finally:
+            for module, mode in modes.items():
+                module.training = mode
 
     def _data_module(self) -> SERDataModule | None:
         # ``trainer`` raises while there is none, and a model is also called without one.
@@ -481,8 +505,10 @@ class SERModule(L.LightningModule):
     def _keep_features(self) -> None:
         data = self._data_module()
         encoder = self.encoder
-        if encoder is None or data is None or self._store is not None:
+        if encoder is None or data is None or self._kept_of is data.waveforms:
             return
+        # Stores go by the ids of utterances, under which other data may have other recordings.
+        self._kept_of, self._store, self._resting_store = data.waveforms, None, None
         if encoder.frozen:
             self._store = self._kept(encoder, data)
         elif encoder.kept_layers and not data.varying:
@@ -504,7 +530,8 @@ class SERModule(L.LightningModule):
         head = [p for key, p in self.named_parameters() if not key.startswith(ENCODER_PREFIX) and p.requires_grad]
         groups: list[dict[str, Any]] = [{"params": head}]
         if encoder:
-            groups.append({"params": encoder, "lr": self.optim.encoder_lr or self.optim.lr})
+            encoder_lr = self.optim.lr if self.optim.encoder_lr is None else self.optim.encoder_lr
+            groups.append({"params": encoder, "lr": encoder_lr})
         kind = torch.optim.AdamW if self.optim.optimizer == "adamw" else torch.optim.Adam
         # In one pass over the parameters: on a processor seven times as fast for those of a fine-tuned encoder.
         fused = all(p.device.type in ("cpu", "cuda", "mps") for group in groups for p in group["params"])

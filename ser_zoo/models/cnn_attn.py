@@ -37,7 +37,7 @@ Deviations and our choices
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import ClassVar, Literal
 
 import torch
@@ -47,7 +47,15 @@ from torch.nn import functional as F
 from ser_zoo.data import Batch
 from ser_zoo.features import MFCC, Frames, FrontEnd, frame_mask
 from ser_zoo.models.base import Optim, SERModule
-from ser_zoo.models.layers import ChannelAttention, MaskedBatchNorm, PooledBatchNorm, Standardise, masked_max, masked_mean
+from ser_zoo.models.layers import (
+    ChannelAttention,
+    MaskedBatchNorm,
+    PooledBatchNorm,
+    Scaler,
+    Standardise,
+    masked_max,
+    masked_mean,
+)
 
 Layout = Literal["frames", "flat"]
 Attention = Literal["both", "channel", "spatial"]
@@ -340,10 +348,9 @@ class CNNAttn(SERModule):
             penalty = penalty + 2 * square - square.detach()
         return super().loss(batch) + self.l2 * penalty
 
-    def on_fit_start(self) -> None:
-        """Take the features' mean and deviation over the training rows, before the first step."""
-        super().on_fit_start()
-        self.network.standardise.fit(self._rows(batch) for batch in self.training_batches())
+    def scalers(self) -> list[tuple[Scaler, Callable[[Batch], Tensor]]]:
+        """With that of the features."""
+        return [*super().scalers(), (self.network.standardise, self._rows)]
 
     def _rows(self, batch: Batch) -> Tensor:
         """(N, size) rows to standardise: valid frames, or whole vectors in the flat layout."""

@@ -45,7 +45,7 @@ Deviations and our choices
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from pickle import UnpicklingError
 from typing import Any, ClassVar, Literal, TypeVar
@@ -62,7 +62,7 @@ from ser_zoo.errors import EncoderError, SERZooError, SERZooWarning
 from ser_zoo.features import MFCC, Frames, FrontEnd, Spectrogram, frame_mask, normalise_per_clip
 from ser_zoo.features.spectral import AMIN, TOP_DB
 from ser_zoo.models.base import Optim, SERModule
-from ser_zoo.models.layers import LayerMix, MaskedBiRNN, PooledBatchNorm, StateScaling, masked_max, masked_mean
+from ser_zoo.models.layers import LayerMix, MaskedBiRNN, PooledBatchNorm, Scaler, StateScaling, masked_max, masked_mean
 
 SpectrogramScaling = Literal["training", "clip"]
 MFCCScaling = Literal["frame", "clip"]
@@ -735,7 +735,7 @@ class CoAttn(SERModule):
         return self.criterion(logits, batch.labels.repeat_interleave(used.sum(1), dim=0))
 
     def on_fit_start(self) -> None:
-        """Take the range of the spectrogram, and the statistics of the states, over the training side."""
+        """Say where the network starts from weights that are not the source's."""
         begins = self._trained_on is None  # neither resumed nor trained before
         super().on_fit_start()
         if begins and self.unlike_source:
@@ -744,9 +744,16 @@ class CoAttn(SERModule):
                 "torchvision's with --model.alexnet, or choose a smaller network to train from scratch with --model.channels.",
                 category=SERZooWarning,
             )
-        if self.network.spectrogram.scale is not None:
-            rows = (self.network.spectrogram_rows(self.frames(batch)[0]) for batch in self.training_batches())
-            self.network.spectrogram.scale.fit(rows)
+
+    def scalers(self) -> list[tuple[Scaler, Callable[[Batch], Tensor]]]:
+        """With that of the spectrogram, where it is scaled by its range."""
+        scale = self.network.spectrogram.scale
+        return super().scalers() + ([] if scale is None else [(scale, self._spectrogram_rows)])
+
+    def _spectrogram_rows(self, batch: Batch) -> Tensor:
+        """(N, 200) rows of the spectrogram of a batch."""
+        rows: Tensor = self.network.spectrogram_rows(self.frames(batch)[0])
+        return rows
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Leave out where AlexNet's weights came from: the trained ones are in the checkpoint, and need no file to load."""

@@ -35,7 +35,7 @@ Our choices, because the full text was not at hand
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import ClassVar
 
 import torch
@@ -46,7 +46,7 @@ from ser_zoo.data import Batch
 from ser_zoo.errors import SERZooError
 from ser_zoo.features import Frames, FrontEnd, Spectrogram, frame_mask
 from ser_zoo.models.base import Optim, SERModule
-from ser_zoo.models.layers import MaskedConv2d, Standardise, masked_mean
+from ser_zoo.models.layers import MaskedConv2d, Scaler, Standardise, masked_mean
 
 PADDED = 0.1  # seconds, at least, to which a window is zero-padded: the narrowest of 128 mel bands needs bins closer than 14 Hz
 POOLS = 3  # layers with pooling
@@ -183,10 +183,9 @@ class EcaCNN(SERModule):
             dropout=dropout,
         )
 
-    def on_fit_start(self) -> None:
-        """Take the bands' mean and deviation over the training rows, before the first step."""
-        super().on_fit_start()
-        self.network.standardise.fit(self._rows(batch) for batch in self.training_batches())
+    def scalers(self) -> list[tuple[Scaler, Callable[[Batch], Tensor]]]:
+        """With that of the features."""
+        return [*super().scalers(), (self.network.standardise, self._rows)]
 
     def _rows(self, batch: Batch) -> Tensor:
         """(N, W, mels) valid frames of a batch."""

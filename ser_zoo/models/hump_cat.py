@@ -39,7 +39,7 @@ Deviations and our choices
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import ClassVar
 
 import torch
@@ -50,7 +50,7 @@ from ser_zoo.encoders import EncoderOptions, EncoderOutput, SpeechEncoder
 from ser_zoo.errors import SERZooError
 from ser_zoo.features import MFCC, Frames, FrontEnd, Prosody, frame_mask, normalise_per_clip
 from ser_zoo.models.base import Optim, SERModule
-from ser_zoo.models.layers import FusionBlock, LayerMix, MaskedBiRNN, Standardise, StateScaling, masked_mean
+from ser_zoo.models.layers import FusionBlock, LayerMix, MaskedBiRNN, Scaler, Standardise, StateScaling, masked_mean
 
 MFCC_WINDOW = 0.04  # seconds
 MELS = 64  # bands of which MFCC are made; more would leave some between the bins of so short a window
@@ -216,10 +216,9 @@ class HumpCat(SERModule):
             dropout=dropout,
         )
 
-    def on_fit_start(self) -> None:
-        """Take the mean and deviation of prosody, and where asked of states, over the training side before the first step."""
-        super().on_fit_start()
-        self.network.standardise_prosody.fit(self._prosody(batch) for batch in self.training_batches())
+    def scalers(self) -> list[tuple[Scaler, Callable[[Batch], Tensor]]]:
+        """With that of prosody."""
+        return [*super().scalers(), (self.network.standardise_prosody, self._prosody)]
 
     def _prosody(self, batch: Batch) -> Tensor:
         """(N, 4) prosody of the valid frames of a batch."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from typing import Literal
+from typing import Literal, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -322,6 +322,13 @@ class MaskedConv2d(nn.Module):
             return values, counts
         values, counts = F.max_pool2d(values, 2), counts // 2
         return values * frame_mask(counts, values.shape[2])[:, None, :, None], counts
+
+
+class Scaler(Protocol):
+    """A module that scales by statistics of the training side."""
+
+    def fit(self, rows: Iterable[Tensor], /) -> None:
+        """Take the statistics of (N, ...) blocks of rows."""
 
 
 class Standardise(nn.Module):

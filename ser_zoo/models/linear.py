@@ -5,16 +5,17 @@ The card of `egemaps` has the equations of both heads.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Literal
 
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from ser_zoo.data import Batch
 from ser_zoo.errors import SERZooError
 from ser_zoo.features import Frames, FrontEnd
 from ser_zoo.models.base import Optim, SERModule
-from ser_zoo.models.layers import Standardise
+from ser_zoo.models.layers import Scaler, Standardise
 
 Head = Literal["svm", "logistic"]
 
@@ -77,7 +78,6 @@ class LinearModule(SERModule):
         losses = shares * (1 - logits).clamp(min=0).square() + (1 - shares) * (1 + logits).clamp(min=0).square()
         return (losses.sum(1) * (shares @ self.class_weights.to(shares.dtype))).mean()
 
-    def on_fit_start(self) -> None:
-        """Take the functionals' mean and deviation over the training rows, before the first step."""
-        super().on_fit_start()
-        self.network.standardise.fit(self.frames(batch)[0].values[:, 0] for batch in self.training_batches())
+    def scalers(self) -> list[tuple[Scaler, Callable[[Batch], Tensor]]]:
+        """With that of the functionals."""
+        return [*super().scalers(), (self.network.standardise, lambda batch: self.frames(batch)[0].values[:, 0])]

@@ -17,6 +17,7 @@ from ser_zoo.models import create_model
 from ser_zoo.models.augment import change_batch, change_features
 from ser_zoo.models.base import ENCODER_PREFIX, Optim, SERModule
 from tests.models.small import SMALL, batch_of, small_model
+from tests.releases import write_emo_db
 
 QUIET: dict[str, Any] = {
     "logger": False,
@@ -48,6 +49,13 @@ def test_balanced_class_weights_need_a_data_module(tmp_path: Path) -> None:
     model = small_model("cross_attn", tmp_path, optim=Optim(class_weights="balanced"))
     with pytest.raises(SERZooError, match="counts the classes of a SERDataModule"):
         L.Trainer(max_epochs=1, **QUIET).fit(model, train_dataloaders=[batch_of(model, [0.5, 0.5])])
+
+
+@pytest.mark.parametrize("choice", [{"optimizer": "sgd"}, {"schedule": "linear"}, {"loss": "ce"}, {"class_weights": "equal"}])
+def test_an_unknown_choice_is_refused(choice: dict[str, Any]) -> None:
+    ((name, value),) = choice.items()
+    with pytest.raises(SERZooError, match=rf"--model\.optim\.{name} '{value}' is unknown\. Expected one of "):
+        Optim(**choice)
 
 
 # The loss.
@@ -178,6 +186,70 @@ def test_what_lies_below_the_trained_blocks_is_computed_once(
     model = small_model("cross_attn", tmp_path, finetune_from=2)
     L.Trainer(max_epochs=1, limit_train_batches=1, limit_val_batches=1, **QUIET).fit(model, datamodule=varying)
     assert model._store is None
+
+
+def test_other_recordings_under_the_same_names_have_features_of_their_own(
+    small_emo_db: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SER_ZOO_CACHE", str(tmp_path / "cache"))
+    other = write_emo_db(tmp_path / "longer", emotions="WTN", takes=2, seconds=0.3)
+    model = small_model("probe", tmp_path)
+    logits = []
+    for root in (small_emo_db, other):
+        data = SERDataModule("emo_db", str(root), batch_size=16)
+        trainer = L.Trainer(**QUIET)
+        predicted = trainer.predict(model, datamodule=data)
+        kept = model._store
+        model._store, model._kept_of = None, None
+        (batch,) = [batch for batch in data.predict_dataloader() if batch.ids == predicted[0]["ids"]]
+        with torch.no_grad():
+            live = model.eval().network(batch.waveforms, batch.lengths)
+        model._store, model._kept_of = kept, data.waveforms
+        torch.testing.assert_close(predicted[0]["logits"], live, atol=2e-3, rtol=2e-3)
+        logits.append(predicted[0]["logits"])
+    assert not torch.allclose(*logits, atol=2e-2)
+
+
+def test_a_training_that_goes_on_keeps_the_statistics_it_began_with(small_emo_db: Path, tmp_path: Path) -> None:
+    """Those of the encoder as it is by then would scale its states in another way than those of the steps before."""
+
+    def trained(epochs: int, start: Path | None = None) -> torch.Tensor:
+        torch.manual_seed(0)
+        model = small_model("probe", tmp_path, finetune_from=1, state_scaling="training", optim=Optim(lr=1e-2))
+        data = SERDataModule("emo_db", str(small_emo_db), batch_size=16)
+        trainer = L.Trainer(max_epochs=epochs, limit_val_batches=0, **QUIET)
+        trainer.fit(model, datamodule=data, ckpt_path=start, weights_only=True)
+        trainer.save_checkpoint(tmp_path / "newest.ckpt")
+        mean: torch.Tensor = model.network.mix.standardise.mean.clone()
+        return mean
+
+    begun = trained(1)
+    assert begun.abs().max() > 0
+    assert torch.equal(trained(2, tmp_path / "newest.ckpt"), begun)
+
+
+def test_statistics_are_taken_without_dropout(small_emo_db: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    model = small_model("probe", tmp_path, finetune_from=1, state_scaling="training")
+    modes: list[tuple[bool, bool]] = []
+    fit = type(model.network.mix.standardise).fit
+
+    def watched(self: Any, rows: Any) -> None:
+        modes.append((model.training, model.encoder.training))
+        fit(self, rows)
+
+    monkeypatch.setattr(type(model.network.mix.standardise), "fit", watched)
+    data = SERDataModule("emo_db", str(small_emo_db), batch_size=16)
+    L.Trainer(max_epochs=1, limit_train_batches=1, limit_val_batches=0, **QUIET).fit(model, datamodule=data)
+    assert modes == [(False, False)]
+    assert model.network.training
+
+
+def test_a_rate_of_zero_leaves_a_trained_encoder_as_it_is(small_emo_db: Path, tmp_path: Path) -> None:
+    model = small_model("cross_attn", tmp_path, finetune_from=1, optim=Optim(lr=1e-2, encoder_lr=0.0))
+    before = [p.clone() for p in model._encoder_parameters()]
+    data = SERDataModule("emo_db", str(small_emo_db), batch_size=16)
+    L.Trainer(max_epochs=1, limit_val_batches=0, **QUIET).fit(model, datamodule=data)
+    assert all(map(torch.equal, before, model._encoder_parameters()))
 
 
 @pytest.mark.parametrize("first", [1, 2])
