@@ -22,7 +22,7 @@ class BucketSampler(DistributedSampler[tuple[int, list[int]]]):
 
     Args:
         lengths: of each row in samples.
-        batch_size: rows per batch; the last one may be smaller.
+        batch_size: rows per batch; the last one may be smaller. In evaluation at most a process's share of the rows.
         shuffle: new order each epoch; otherwise longest first, always the same.
         seed: of the order; epoch e of seed s is the same in every run.
         classes: of each row; where shuffled, an epoch of as many rows as there are has each class equally often, rows of
@@ -44,13 +44,14 @@ class BucketSampler(DistributedSampler[tuple[int, list[int]]]):
     ) -> None:
         distributed = torch.distributed.is_available() and torch.distributed.is_initialized()
         self.lengths = np.asarray(lengths)
-        self.batch_size = batch_size
         self.shuffle = shuffle
         self.seed = seed
         self.classes = None if classes is None else np.asarray(classes)
         self.epoch = 0
         self.num_replicas = num_replicas or (torch.distributed.get_world_size() if distributed else 1)
         self.rank = rank if rank is not None else (torch.distributed.get_rank() if distributed else 0)
+        # In evaluation no batch is made twice, so that few rows are cut into smaller ones: every process needs one.
+        self.batch_size = batch_size if shuffle else max(1, min(batch_size, len(lengths) // self.num_replicas))
 
     def __iter__(self) -> Iterator[tuple[int, list[int]]]:
         batches = self._shuffled() if self.shuffle else self._cut(np.argsort(-self.lengths, kind="stable"))

@@ -33,7 +33,7 @@ import numpy as np
 import torch.distributed
 from lightning.pytorch.callbacks import Callback, EarlyStopping, ModelCheckpoint
 from lightning.pytorch.loggers import CSVLogger, Logger
-from lightning.pytorch.utilities import rank_zero_warn
+from lightning.pytorch.utilities import rank_zero_only, rank_zero_warn
 
 from ser_zoo.cache import atomic_path
 from ser_zoo.data import SERDataModule
@@ -182,6 +182,15 @@ class StopAfter(Callback):
         trainer.should_stop = trainer.should_stop or trainer.current_epoch + 1 >= self.epochs
 
 
+class StayStopped(Callback):
+    """Ends a resumed training at once that had been stopped early; Lightning would train one more epoch each time."""
+
+    def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Ask for the end where the patience had run out."""
+        waited = any(stopping.wait_count >= stopping.patience for stopping in trainer.early_stopping_callbacks)
+        trainer.should_stop = trainer.should_stop or waited
+
+
 def run_fold(run: Run, data: SERDataModule, folder: Path, config: str = "", resume: bool = False) -> Row | None:
     """Train on one fold, calibrate and test the checkpoint that ``run.monitor`` chooses, and write the row into ``folder``.
 
@@ -313,7 +322,7 @@ def run_folds(
     for fold in folds:
         folder = fold_folder(root, fold)
         if resume and (folder / ROW).is_file():
-            row: Row | None = read_result(folder / ROW)
+            row: Row | None = rank_zero_only(read_result)(folder / ROW)
         else:
             data = data.for_fold(fold)
             row = run_fold(run, data, folder, config(fold), resume)
@@ -531,7 +540,7 @@ def _trainer(
     own = arguments.pop("callbacks", None) or []
     added: list[Callback] = [*own, *callbacks, StepSeed(run.seed)]
     if run.patience is not None:
-        added.append(EarlyStopping(run.monitor, patience=run.patience, mode=_mode(run.monitor)))
+        added += [EarlyStopping(run.monitor, patience=run.patience, mode=_mode(run.monitor)), StayStopped()]
     logger = arguments.get("logger")
     if callable(logger):
         logger = logger()

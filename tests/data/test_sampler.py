@@ -38,6 +38,15 @@ def test_only_one_batch_is_smaller(shuffle: bool) -> None:
     assert sizes == {8: 2 * BUCKET, 3: 1}
 
 
+@pytest.mark.parametrize(("rows", "sizes"), [(6, [3, 3]), (3, [1, 1, 1]), (40, [16, 16, 8])])
+def test_every_process_has_something_to_evaluate(rows: int, sizes: list[int]) -> None:
+    samplers = [BucketSampler(lengths(rows), 16, shuffle=False, num_replicas=2, rank=rank) for rank in range(2)]
+    given = [batches(sampler) for sampler in samplers]
+    assert all(given)
+    assert sorted(flat(given[0] + given[1])) == list(range(rows))
+    assert sorted((len(batch) for batch in given[0] + given[1]), reverse=True) == sizes
+
+
 # Order.
 
 

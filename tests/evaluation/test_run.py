@@ -1,0 +1,38 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from lightning.pytorch.utilities import rank_zero_only
+
+from ser_zoo.evaluation import Run, read_result, run_fold, run_folds
+from ser_zoo.models.base import Optim
+from tests.evaluation.test_refit import QUIET, small_data
+from tests.models.small import SMALL
+
+
+def test_a_run_that_was_stopped_early_stays_so(small_emo_db: Path, tmp_path: Path) -> None:
+    """It may be interrupted after its training: Lightning would go on for an epoch, which could be chosen."""
+    run = Run("mfcc_stats", {"optim": Optim(lr=0.0)}, QUIET, seed=3, patience=2)  # which never improves
+    data = small_data(small_emo_db, sample_rate=16_000)
+    first = run_fold(run, data, tmp_path)
+    assert first is not None
+    assert first["selection"]["epochs"] == 3
+    (tmp_path / "result.json").unlink()
+    again = run_fold(run, data, tmp_path, resume=True)
+    assert again is not None
+    assert (again["selection"], again["metrics"]) == (first["selection"], first["metrics"])
+
+
+def test_only_the_first_process_has_the_rows_of_finished_folds(
+    small_emo_db: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = Run("cnn_attn", {**SMALL["cnn_attn"]}, {**QUIET, "max_epochs": 1}, seed=3)
+    data = small_data(small_emo_db)
+
+    def resumed() -> list[object]:
+        return [*run_folds(run, data, [1], tmp_path, lambda fold: "", True, lambda row: None)]
+
+    assert resumed() == [read_result(tmp_path / "fold-1" / "result.json")] == resumed()
+    monkeypatch.setattr(rank_zero_only, "rank", 1)
+    assert resumed() == []
