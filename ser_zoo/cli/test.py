@@ -29,6 +29,8 @@ def run(argv: Sequence[str]) -> int:
     data = _data(options, checkpoint)
     check_identity(checkpoint, data, options.allow_mismatch)
     model = load_model(options.ckpt_path, encoder=options.encoder)
+    identity = data.identity()
+    data.number_as(model.labels)
     scored = score_checkpoint(model, data, {"accelerator": options.accelerator, "devices": 1})
     metrics = summarise(scored.confusion, model.labels)
     corpus = data.corpus.name + (" (SYNTHETIC)" if data.corpus.synthetic else "")
@@ -37,7 +39,7 @@ def run(argv: Sequence[str]) -> int:
     title = f"{checkpoint.model} on {corpus}, {protocol_text(protocol, refit)}, fold {data.fold}"
     show_metrics(title, model.labels, metrics)
     if options.output:
-        write_json(options.output, {"identity": data.identity(), "protocol": protocol, "metrics": metrics})
+        write_json(options.output, {"identity": identity, "protocol": protocol, "metrics": metrics})
     return 0
 
 
@@ -47,10 +49,10 @@ def check_identity(checkpoint: Checkpoint, data: SERDataModule, allow: bool = Fa
     Args:
         checkpoint: what it says of itself.
         data: that it is to be tested on.
-        allow: the user knows, and takes other data of the same label set.
+        allow: the user knows, and takes other data, whose labels the checkpoint has all.
 
     Raises:
-        MismatchError: something differs; different labels are never allowed, as the outputs would mean nothing.
+        MismatchError: something differs; labels that the checkpoint has not are never allowed, as no output means them.
     """
     found = data.identity()
     expected = checkpoint.trained_on or {}
@@ -79,7 +81,11 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--data.batch_size", dest="batch_size", type=int, metavar="N")
     parser.add_argument("--encoder", help="hub name or folder of the encoder, if it has moved since the training")
     parser.add_argument("--accelerator", default="auto", help="as of lightning.Trainer (default: auto)")
-    parser.add_argument("--allow-mismatch", action="store_true", help="test on other data than the checkpoint's own")
+    parser.add_argument(
+        "--allow-mismatch",
+        action="store_true",
+        help="test on other data than the checkpoint's own, of the same labels or fewer",
+    )
     parser.add_argument("--output", help="also write identity and metrics to this JSON file")
     return parser
 

@@ -144,6 +144,7 @@ class SERDataModule(L.LightningDataModule):
         self._split: Split | None = None
         self._certificate = ""
         self._refit = False
+        self._outputs: list[str] | None = None
         self._check()
 
     def _check(self) -> None:
@@ -189,9 +190,15 @@ class SERDataModule(L.LightningDataModule):
 
     @property
     def labels(self) -> list[str]:
-        """Names of the classes that have utterances, in the order of the model's outputs."""
+        """Names of the classes that have utterances, in the order of the model's outputs; or those of ``number_as``."""
+        if self._outputs is not None:
+            return self._outputs
         present = {utterance.label for utterance in self.utterances}
         return [label for label in self.corpus.labels if label in present]
+
+    def number_as(self, labels: Sequence[str]) -> None:
+        """Number the classes as a trained model does, which knows all of them, and may know more or have another order."""
+        self._outputs = list(labels)
 
     @property
     def waveforms(self) -> Waveforms:

@@ -11,8 +11,10 @@ import torch
 
 import ser_zoo
 from ser_zoo.cli import main
+from ser_zoo.data import SERDataModule
 from ser_zoo.errors import EncoderError, RunError
 from ser_zoo.evaluation import read_result
+from ser_zoo.inference import load_model, predict
 from tests.cli.commands import QUICK, fit_command
 from tests.releases import write_emo_db
 from tests.tiny import tiny_encoder
@@ -68,6 +70,24 @@ def test_another_label_set_is_refused(checkpoint: Path, tmp_path: Path, capsys: 
     root = write_emo_db(tmp_path / "emo_db", emotions="WTNF", takes=1)
     assert main(["test", "--ckpt_path", str(checkpoint), "--data.root", str(root), "--allow-mismatch"]) == 1
     assert "anger, neutral, sadness apart" in capsys.readouterr().err
+
+
+def test_fewer_labels_are_told_by_the_outputs_that_mean_them(
+    checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    root = write_emo_db(tmp_path / "emo_db", emotions="TN", takes=2)
+    command = ["test", "--ckpt_path", str(checkpoint), "--data.root", str(root), "--output", str(tmp_path / "metrics.json")]
+    assert main(command) == 1
+    assert main([*command, "--allow-mismatch"]) == 0
+    written = json.loads((tmp_path / "metrics.json").read_text())
+    assert written["identity"]["labels"] == ["neutral", "sadness"]
+    confusion = written["metrics"]["confusion"]
+    assert [sum(row) for row in confusion] == [0, 2, 2]  # anger, neutral and sadness
+    model = load_model(checkpoint)
+    data = SERDataModule("emo_db", str(root), sample_rate=22_050)
+    found = {str(item.path): item.label for item in predict(model, [row.path for row in data.split.test])}
+    right = sum(found[str(row.path)] == row.label for row in data.split.test)
+    assert right == sum(confusion[place][place] for place in range(3))
 
 
 def test_a_missing_or_foreign_checkpoint_is_explained(
