@@ -44,7 +44,8 @@ class Calibration(NamedTuple):
 
     Attributes:
         before: of the network's own probabilities.
-        after: of those at each fold's temperature; None where there is none that knows nothing of the test.
+        after: of those that ``predict`` gives, at each fold's temperature where its validation side determines one; None where
+            there is a fold without, or its temperature knows the test.
         ece_before: expected calibration error.
         ece_after: likewise.
         missing: why there is no ``after``.
@@ -207,9 +208,13 @@ class Line:
             why = "the row has no temperature" if None in stored else "the temperature was fitted on the test"
             return Calibration(before, None, before.error, None, why)
         sizes = np.cumsum([row["data"]["test"] for row in self.rows])[:-1]
-        parts = zip(np.split(probabilities, sizes), stored, strict=True)
-        mended = np.concatenate([calibration.apply_temperature(part, found["temperature"]) for part, found in parts if found])
-        after = calibration.reliability(mended, labels)
+        # What `predict` gives: a temperature that the validation side does not determine is not applied.
+        mended = [
+            part if found["at_bound"] else calibration.apply_temperature(part, found["temperature"])
+            for part, found in zip(np.split(probabilities, sizes), stored, strict=True)
+            if found
+        ]
+        after = calibration.reliability(np.concatenate(mended), labels)
         return Calibration(before, after, before.error, after.error, None)
 
     @cached_property

@@ -164,6 +164,16 @@ def test_temperatures_mend_each_fold(tmp_path: Path) -> None:
     assert without.calibration.missing == "the row has no temperature"
 
 
+def test_a_temperature_that_nothing_determines_is_not_applied(tmp_path: Path) -> None:
+    """As ``predict`` does not."""
+    validation = {"utterances": 20, "nll_before": 1.0, "nll_after": 0.9, "ece_before": 0.2, "ece_after": 0.1}
+    write_entry(
+        tmp_path, calibration={"temperature": 0.01, "at_bound": True, "validation_is_test": False, "validation": validation}
+    )
+    found = tables(tmp_path)[0].lines[0].calibration
+    assert (found.ece_after, found.missing) == (found.ece_before, None)
+
+
 def test_a_temperature_that_knows_the_test_calibrates_nothing(tmp_path: Path) -> None:
     validation = {"utterances": 20, "nll_before": 1.0, "nll_after": 0.9, "ece_before": 0.2, "ece_after": 0.1}
     of_test = {"temperature": 2.0, "at_bound": False, "validation_is_test": True, "validation": validation}
