@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import inspect
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -290,15 +291,13 @@ def _place(options: Namespace, data: SERDataModule) -> tuple[Path, list[int], bo
         folds = parse_folds(options.folds, available)
     chosen = None if options.run_dir is None else Path(options.run_dir)
     if options.ckpt_path not in (None, "last"):
-        checkpoint = Path(options.ckpt_path)
-        if checkpoint.name != "last.ckpt" or not checkpoint.is_file():
+        checkpoint = Path(options.ckpt_path).absolute()
+        place = re.search(r"/fold-([1-9]\d*)/checkpoints/last\.ckpt$", checkpoint.as_posix())
+        if place is None or not checkpoint.is_file():
             raise RunError(
                 f"Cannot go on from {checkpoint}: expected last, or a file RUN/fold-K/checkpoints/last.ckpt that exists."
             )
-        chosen, folds = (
-            checkpoint.absolute().parents[2],
-            [int(checkpoint.absolute().parents[1].name.removeprefix("fold-"))],
-        )
+        chosen, folds = checkpoint.parents[2], [int(place[1])]
     name = f"{data.corpus.name}-{options.model.name}-{data.protocol.name}-seed{options.seed_everything}"
     resume = options.ckpt_path is not None
     return choose_root(name, folds, chosen, resume), folds, resume

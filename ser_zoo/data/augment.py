@@ -44,7 +44,8 @@ WARP_WINDOW = 0.032  # seconds, a usual window of speech (ours)
 REVERBERATION_SECONDS = (0.2, 0.8)
 DIRECT_TO_REVERBERANT_DB = (0.0, 10.0)
 
-# Lee & Nadeem 2025 (released notebooks): x + 0.035 * U(0, 1) * max(x) * N(0, 1).
+# Lee & Nadeem 2025 (released notebooks): x + 0.035 * U(0, 1) * max(x) * N(0, 1). Here max |x|, so that it does not depend on
+# which way round the microphone was wired (ours).
 NOISE_LEVEL = 0.035
 # Their EMO-DB and EMOVO notebooks raise the pitch by two semitones.
 PITCH_SEMITONES = 2

@@ -266,6 +266,11 @@ def _check(options: EncoderOptions, finetune_from: int | None) -> None:
             f"lora_rank={options.lora_rank} with finetune_from={finetune_from}: adapters stand in blocks, and are trained. "
             "Pass as finetune_from the first block that is to have them (1: all blocks), or set lora_rank to 0."
         )
+    if options.gradient_checkpointing and finetune_from is None:
+        raise EncoderError(
+            "gradient_checkpointing is of blocks that are trained, and this encoder is frozen. Leave it out, or pass as "
+            "finetune_from the first block that is to be trained."
+        )
     if options.precision != "float32" and finetune_from is not None:
         raise EncoderError(
             f"precision={options.precision} is of a frozen encoder, and this one is trained (finetune_from={finetune_from}): "

@@ -250,7 +250,7 @@ def read_result(path: Path) -> Row:
     """
     try:
         row: Row = json.loads(path.read_text())
-    except (OSError, json.JSONDecodeError) as error:
+    except (OSError, ValueError) as error:  # ValueError: neither text nor JSON
         raise RunError(f"Cannot read the result row {path}: {error}.") from error
     validate(row, str(path))
     return row

@@ -325,6 +325,7 @@ def measure_robustness(
     Returns:
         What ``robustness.schema.json`` describes.
     """
+    commit()  # of the code that measures, not of what the checkout has by the end; what it gives is kept
     bar = tqdm({"clean": None, **perturbations}.items(), desc="perturbations", leave=False, disable=None)
     measured: dict[str, dict[str, Any]] = {}
     for name, perturbation in bar:

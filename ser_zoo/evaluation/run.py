@@ -39,7 +39,7 @@ from ser_zoo.cache import atomic_path
 from ser_zoo.data import SERDataModule
 from ser_zoo.errors import RunError, SERZooWarning
 from ser_zoo.evaluation.calibration import calibrate
-from ser_zoo.evaluation.result import ROW, Row, Scored, read_result, result_row, score, search_of, write_result
+from ser_zoo.evaluation.result import ROW, Row, Scored, commit, read_result, result_row, score, search_of, write_result
 from ser_zoo.evaluation.tracking import FoldTracker, Tracking
 from ser_zoo.models import create_model
 from ser_zoo.models.base import CHECKPOINT_KEY, Calibration, Predictions, SERModule
@@ -63,6 +63,7 @@ TRAINER_KEYS = (
     "devices",
     "num_nodes",
 )
+PRECISIONS = ("32-true", "16-mixed", "bf16-mixed")  # of products; weights and features are float32
 
 
 @dataclass(frozen=True)
@@ -211,6 +212,7 @@ def run_fold(run: Run, data: SERDataModule, folder: Path, config: str = "", resu
         RunError: the training was interrupted, ended without a checkpoint, or diverged; or ``run.search`` is none.
         SERZooError: data and model do not fit, or the fold validates on its test side and that is to be trained on.
     """
+    commit()  # of the code that trains, not of what the checkout has when the training ends; what it gives is kept
     search = None if run.search is None else search_of(run.search, data)
     collector = PredictionCollector()
     data.prepare_data()
@@ -551,7 +553,15 @@ def _trainer(
         logger = [*others, tracker.logger]
         added.append(tracker)
     arguments["logger"] = logger
-    return L.Trainer(**arguments, callbacks=added)
+    trainer = L.Trainer(**arguments, callbacks=added)
+    # Lightning takes bfloat16 where a processor is asked for float16, and the row would say what was asked for.
+    asked = str(arguments.get("precision"))
+    if trainer.precision not in PRECISIONS or (trainer.precision == "bf16-mixed" and "bf16" not in asked):
+        raise RunError(
+            f"--trainer.precision {asked} does not go with these models on {trainer.strategy.root_device.type}: "
+            "weights are float32. Expected 32-true, bf16-mixed, or on a GPU 16-mixed."
+        )
+    return trainer
 
 
 def _best(folder: Path, monitor: str) -> ModelCheckpoint:

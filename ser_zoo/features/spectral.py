@@ -7,7 +7,7 @@ a clip is zeros in both cases, framing pads with zeros (the default of librosa s
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -16,6 +16,7 @@ from torchaudio.functional import create_dct, melscale_fbanks
 
 TOP_DB = 80.0  # librosa's default range below the loudest value
 AMIN = 1e-10  # librosa's default floor of power
+MelNorm = Literal["slaney"] | None
 BLOCK = 16  # mel bands that are made by one product: of the bins that all of them ignore, none is read
 
 
@@ -35,6 +36,7 @@ class Spectrogram(nn.Module):
         window: seconds of the window; None means ``n_fft`` points.
         hop: seconds between frames.
         mels: number of mel bands (HTK formula); None keeps the ``n_fft // 2 + 1`` linear bands.
+        norm: slaney divides each mel band by its width, as librosa does by default; None leaves all filters as high as 1.
         emphasis: coefficient of the pre-emphasis; 0 leaves the waveform.
         shape: makes a window of so many points.
     """
@@ -48,6 +50,7 @@ class Spectrogram(nn.Module):
         mels: int | None = None,
         emphasis: float = 0.0,
         shape: Callable[[int], Tensor] = torch.hann_window,
+        norm: MelNorm = None,
     ) -> None:
         super().__init__()
         self.n_fft = n_fft
@@ -61,16 +64,18 @@ class Spectrogram(nn.Module):
         self.register_buffer("window", padded, persistent=False)
         self.bands: list[tuple[int, int]] = []
         if mels is not None:
-            bank = melscale_fbanks(n_fft // 2 + 1, 0.0, sample_rate / 2, mels, sample_rate)
+            bank = melscale_fbanks(n_fft // 2 + 1, 0.0, sample_rate / 2, mels, sample_rate, norm)
             for low, high, block in _blocks(bank.repeat_interleave(2, dim=0)):  # a bin's real and imaginary part both count
                 self.register_buffer(f"bank{len(self.bands)}", block, persistent=False)
                 self.bands.append((low, high))
         self.size = n_fft // 2 + 1 if mels is None else mels
         self.sample_rate = sample_rate
+        self.norm = norm
 
     def extra_repr(self) -> str:
         """Every setting, by which kept values are told apart."""
-        return f"{self.sample_rate}, {self.n_fft}, {self.points}, {self.hop}, {self.size}, {self.emphasis}, {self.shape}"
+        settings = (self.sample_rate, self.n_fft, self.points, self.hop, self.size, self.emphasis, self.shape)
+        return ", ".join(map(str, settings if self.norm is None else (*settings, self.norm)))
 
     def forward(self, waveforms: Tensor, lengths: Tensor) -> Frames:
         """(B, T) waveforms, (B,) samples -> (B, T // hop + 1, bands) in dB."""
@@ -127,6 +132,7 @@ class MFCC(nn.Module):
         n_fft: points of the transform and of its Hann window (librosa's default is 2048).
         mels: mel bands (librosa's default is 128).
         emphasis: coefficient of the pre-emphasis.
+        norm: of the mel bands, as in `Spectrogram`.
     """
 
     def __init__(
@@ -137,9 +143,10 @@ class MFCC(nn.Module):
         n_fft: int = 2048,
         mels: int = 128,
         emphasis: float = 0.0,
+        norm: MelNorm = None,
     ) -> None:
         super().__init__()
-        self.spectrogram = Spectrogram(sample_rate, n_fft, hop, mels=mels, emphasis=emphasis)
+        self.spectrogram = Spectrogram(sample_rate, n_fft, hop, mels=mels, emphasis=emphasis, norm=norm)
         self.dct: Tensor
         self.register_buffer("dct", create_dct(coefficients, mels, norm="ortho"), persistent=False)
         self.size = coefficients

@@ -91,14 +91,14 @@ class Optim:
         for name, kind in get_type_hints(type(self)).items():
             if get_origin(kind) is Literal and (chosen := getattr(self, name)) not in get_args(kind):
                 raise SERZooError(f"--model.optim.{name} {chosen!r} is unknown. Expected one of {', '.join(get_args(kind))}.")
-        upper = dict.fromkeys(("mixup", "linear_delta", "time_masks", "channel_masks"), float("inf"))
-        shares = ("time_width", "channel_width", "label_smoothing", "encoder_rest")
+        rates = ("lr", "encoder_lr", "weight_decay", "focal_gamma")
+        upper = dict.fromkeys((*rates, "mixup", "linear_delta", "time_masks", "channel_masks"), float("inf"))
+        shares = ("time_width", "channel_width", "label_smoothing", "encoder_rest", "warmup")
         for name in (*upper, *shares):
             value, most = getattr(self, name), upper.get(name, 1.0)
-            if not 0 <= value <= most:
+            if value is not None and not (0 <= value <= most and math.isfinite(value)):
                 bound = "0 or more" if most > 1 else "0 to 1"
                 raise SERZooError(f"--model.optim.{name} {value:g} makes no sense; expected {bound}.")
-
         if self.encoder_rest and self.schedule != "cosine":
             raise SERZooError(
                 "--model.optim.encoder_rest lets the encoder's rate begin later, as --model.optim.schedule cosine has it. Set "
@@ -223,6 +223,11 @@ class SERModule(L.LightningModule):
             frames = self.frames(batch)
             inputs["frames"] = frames if change is None else tuple(Frames(*change_features(*item, change)) for item in frames)
         return inputs
+
+    @property
+    def keeps_states(self) -> bool:
+        """Whether what the encoder gives for an utterance holds wherever the network reads it, and so is kept."""
+        return True
 
     @property
     def condense(self) -> Condense | None:
@@ -387,7 +392,7 @@ class SERModule(L.LightningModule):
             self._check_training(data)
 
     def _check_training(self, data: SERDataModule | None) -> None:
-        if data is not None and data.varying and self.encoder is not None and self.encoder.frozen:
+        if data is not None and data.varying and self.encoder is not None and self.encoder.frozen and self.keeps_states:
             settings = " and ".join(f"--data.{name}" for name in data.varying)
             raise SERZooError(
                 f"{settings}: training waveforms would differ from the utterances, but the encoder of {self.name} is frozen, "
@@ -413,9 +418,11 @@ class SERModule(L.LightningModule):
                 "changed. Fine-tune the encoder from its second block or a higher one (--model.finetune_from), on waveforms "
                 "that stay as they are (--data.speeds in place of --data.augment); or leave it out."
             )
-        if self.optim.time_masks and self.condense is not None and self.condense.stride is None:
+        below = self.optim.change_below  # where the frames still are
+        if self.optim.time_masks and not below and self.condense is not None and self.condense.stride is None:
             raise SERZooError(
-                f"--model.optim.time_masks: {self.name} reads the mean of a clip, which has no stretch to hide. Leave it out."
+                f"--model.optim.time_masks: {self.name} reads the mean of a clip, which has no stretch to hide. Leave it "
+                "out, or fine-tune the encoder and hide stretches of what its trained blocks read (--model.optim.change_below)."
             )
         if data is not None and data.balanced and self.optim.class_weights == "balanced":
             raise SERZooError(
@@ -448,7 +455,7 @@ class SERModule(L.LightningModule):
         """Keep what a fine-tuned encoder gives while it rests, unless a resumed training is beyond that."""
         data, encoder = self._data_module(), self.encoder
         # Of what LoRA adapts the blocks below are kept, and those above are computed.
-        if self.global_step < self._rest and data is not None and not data.varying:
+        if self.global_step < self._rest and data is not None and not data.varying and self.keeps_states:
             assert encoder is not None, "only an encoder rests"
             if not encoder.options.lora_rank:
                 self._resting_store = self._kept(encoder.kept(encoder.layers), data)
@@ -505,7 +512,7 @@ class SERModule(L.LightningModule):
     def _keep_features(self) -> None:
         data = self._data_module()
         encoder = self.encoder
-        if encoder is None or data is None or self._kept_of is data.waveforms:
+        if encoder is None or data is None or not self.keeps_states or self._kept_of is data.waveforms:
             return
         # Stores go by the ids of utterances, under which other data may have other recordings.
         self._kept_of, self._store, self._resting_store = data.waveforms, None, None

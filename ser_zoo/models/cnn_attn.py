@@ -30,9 +30,9 @@ Deviations and our choices
     35 M (with zero crossings 37 M) parameters are 99 % of the network.
     Under an honest protocol augmented rows are made of training speakers only, noise is drawn anew in every epoch, and
     evaluation uses one row per utterance. Under ``as_cnn_attn`` rows are constants, as released. Noise and pitch change the
-    whole clip, not the stretch that is read afterwards. The mel formula of the source is librosa's default (Slaney); here
-    it is HTK, as everywhere in this package. Initial weights, and momentum and epsilon of the batch normalisation, are
-    PyTorch's defaults, not those of Keras. Batch-norm statistics are taken over valid frames only.
+    whole clip, not the stretch that is read afterwards. The mel formula of the source is librosa's default (Slaney); here it is
+    HTK, as everywhere in this package, and bands are not divided by their widths. Initial weights, and momentum and epsilon of
+    the batch normalisation, are PyTorch's defaults, not those of Keras. Batch-norm statistics are taken over valid frames only.
 """
 
 from __future__ import annotations

@@ -11,26 +11,27 @@ Equations (X: spectrogram image, M: MFCC, w_t: the encoder's frames; dropout bef
 
 Known from the released code (``faithful=True``)
     Pre-emphasis 0.97 of everything, the encoder's input included. Spectrogram: 800 points, 40 ms Hamming window every 10 ms, dB
-    below the utterance's loudest value, 80 dB deep, the 200 bins up to 4 kHz. 40 MFCC (2048 points, 128 HTK mel bands) every
-    10 ms. Segments of 300 frames (3 s, 48 000 samples) without overlap, as many as the frames fill, so that 3.0 s (301
-    frames) are two. The last one is filled up: the spectrogram with 0 dB, its loudest value, and the MFCC with zeros at the
-    end, but the waveform with zeros at the START; the encoder reads the filled segment, normalised but not masked. Image: each
-    bin to [0, 1] by its range over the training segments, filling included; clipped; cut to 8 bits; high frequencies on top;
-    three equal channels of 256 x 384 pixels; ImageNet mean and deviation. ``pool`` is AlexNet's average to 6 x 6 for s, and
-    all 300 states in one row of 153 600 for m. a = ReLU(W_a [s; m]): 149 values, one per frame of wav2vec 2.0 in 3 s, blind
-    to what the frame holds; a softmax stands commented out beside it. Training: cross-entropy of segments; an utterance gets
-    the mean log-softmax of its segments. wav2vec2-base-960h, last hidden state, is fine-tuned as a whole, as is AlexNet with
-    ImageNet weights (its classifier is computed but not used, and left out here). AdamW, learning rate 1e-5, 64 segments
-    (some 32 utterances of IEMOCAP, hence the default), at most 100 epochs, patience 8; the epoch of the best WA + UA, which are
-    those of the speaker that is then tested.
+    below the utterance's loudest value, 80 dB deep, the 200 bins up to 4 kHz. 40 MFCC (2048 points, 128 HTK mel bands, each
+    divided by its width) every 10 ms. Segments of 300 frames (3 s, 48 000 samples) without overlap, as many as the frames fill,
+    so that 3.0 s (301 frames) are two. The last one is filled up: the spectrogram with 0 dB, its loudest value, and the MFCC
+    with zeros at the end, but the waveform with zeros at the START; the encoder reads the filled segment, normalised but not
+    masked. Image: each bin to [0, 1] by its range over the training segments, filling included; clipped; cut to 8 bits; high
+    frequencies on top; three equal channels of 256 x 384 pixels; ImageNet mean and deviation. ``pool`` is AlexNet's average to
+    6 x 6 for s, and all 300 states in one row of 153 600 for m. a = ReLU(W_a [s; m]): 149 values, one per frame of wav2vec 2.0
+    in 3 s, blind to what the frame holds; a softmax stands commented out beside it. Training: cross-entropy of segments; an
+    utterance gets the mean log-softmax of its segments. wav2vec2-base-960h, last hidden state, is fine-tuned as a whole, as is
+    AlexNet with ImageNet weights (its classifier is computed but not used, and left out here). AdamW, learning rate 1e-5, 64
+    segments (some 32 utterances of IEMOCAP, hence the default), at most 100 epochs, patience 8; the epoch of the best WA + UA,
+    which are those of the speaker that is then tested.
 
 Deviations and our choices
-    The default takes clips of any length, whole, and padding changes nothing. A frame's weight depends on the frame itself,
-    and the softmax that the word attention implies runs over as many frames as there are; ``softmax=False`` has the ReLU of
-    the released code instead. ``pool`` is the mean and the maximum over time, of BiLSTM states for m, and of each row
-    (frequency) and channel of AlexNet's last map for s. The image is not resized and not cut to 8 bits, the range of a bin is
-    that of valid frames, and an image of less than 63 frames, the least that AlexNet's pooling needs, is continued with
-    nothing. The encoder reads the waveform without pre-emphasis.
+    The default takes clips of any length, whole, and padding changes nothing. A frame's weight depends on the frame itself, and
+    the softmax that the word attention implies runs over as many frames as there are; ``softmax=False`` has the ReLU of the
+    released code instead. ``pool`` is the mean and the maximum over time, of BiLSTM states for m, and of each row (frequency)
+    and channel of AlexNet's last map for s. The image is not resized and not cut to 8 bits, the range of a bin is that of valid
+    frames, and an image of less than 63 frames, the least that AlexNet's pooling needs, is continued with nothing. The encoder
+    reads the waveform without pre-emphasis. The mel bands of the MFCC are not divided by their widths, which adds a constant to
+    each coefficient.
     Without a file of ImageNet weights (``alexnet``) the convolutions start from the initialisation of He et al. 2015; training
     says so if they have AlexNet's size. The encoder's SpecAugment and layer drop, which the released training leaves switched
     on, are off. The image is enlarged in one step, not in two rounded ones: one grey level of difference here and there.
@@ -60,7 +61,7 @@ from ser_zoo.data import Batch
 from ser_zoo.encoders import EncoderOptions, EncoderOutput, SpeechEncoder
 from ser_zoo.errors import EncoderError, SERZooError, SERZooWarning
 from ser_zoo.features import MFCC, Frames, FrontEnd, Spectrogram, frame_mask, normalise_per_clip
-from ser_zoo.features.spectral import AMIN, TOP_DB
+from ser_zoo.features.spectral import AMIN, TOP_DB, MelNorm
 from ser_zoo.models.base import Optim, SERModule
 from ser_zoo.models.layers import LayerMix, MaskedBiRNN, PooledBatchNorm, Scaler, StateScaling, masked_max, masked_mean
 
@@ -454,6 +455,7 @@ class CoAttnNetwork(nn.Module):
     """The network for clips of any length; the arguments are those of ``CoAttn``."""
 
     SPECTROGRAM, MFCC, ATTENTION = SpectrogramBranch, MFCCBranch, CoAttention
+    MEL_NORM: ClassVar[MelNorm] = None
 
     def __init__(
         self,
@@ -477,7 +479,7 @@ class CoAttnNetwork(nn.Module):
         self.encoder = encoder
         spectrogram = NarrowSpectrogram(sample_rate, hop)
         self.hop = spectrogram.hop
-        self.front_end = FrontEnd(spectrogram, MFCC(sample_rate, COEFFICIENTS, hop, emphasis=EMPHASIS))
+        self.front_end = FrontEnd(spectrogram, MFCC(sample_rate, COEFFICIENTS, hop, emphasis=EMPHASIS, norm=self.MEL_NORM))
         self.mix = LayerMix(len(encoder.layers), encoder.width, state_scaling)
         self.spectrogram = self.SPECTROGRAM(spectrogram.size, channels, width, dropout, spectrogram_scaling)
         self.mfcc = self.MFCC(lstm_hidden, lstm_layers, lstm_dropout, width, dropout, mfcc_scaling)
@@ -548,6 +550,7 @@ class ReleasedNetwork(CoAttnNetwork):
     """The released network: segments of 3 s, of which an utterance is the average."""
 
     SPECTROGRAM, MFCC, ATTENTION = ReleasedSpectrogramBranch, ReleasedMFCCBranch, ReleasedCoAttention
+    MEL_NORM = "slaney"
 
     def forward(
         self,
@@ -760,6 +763,7 @@ class CoAttn(SERModule):
         super().on_save_checkpoint(checkpoint)
         checkpoint["hyper_parameters"]["alexnet"] = None
 
-    def _keep_features(self) -> None:
-        if not isinstance(self.network, ReleasedNetwork):
-            super()._keep_features()
+    @property
+    def keeps_states(self) -> bool:
+        """Not in the faithful network, which reads segments."""
+        return not isinstance(self.network, ReleasedNetwork)

@@ -22,6 +22,7 @@ Deviations and our choices
     Masks. The released code masks nothing: padding is read by the BiLSTM, attended to, and can win the maximum. Here a clip
     gives the same logits alone and in a padded batch; ``masked=False`` restores the released behaviour for everything after
     the encoder. The encoder itself always masks.
+    The mel bands of the MFCC are not divided by their widths, as librosa's are in the released code.
     ``acoustic`` offers the spectrograms that the paper speaks of and the code lacks: ``log_mel`` (80 bands, 25/10 ms) and
     ``spectrogram`` (201 linear bands, 25/10 ms), each with per-clip mean and variance normalisation and a linear layer to 40.
     More than one encoder layer is mixed by learned softmax weights. ``state_scaling`` gives every dimension of the

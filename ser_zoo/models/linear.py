@@ -66,6 +66,11 @@ class LinearModule(SERModule):
                 f"{self.name}: the svm head has a loss of its own, and optim.loss is {self.optim.loss}, optim.label_smoothing "
                 f"{self.optim.label_smoothing:g}. Leave both out, or pass --model.head logistic."
             )
+        if self.optim.time_masks:
+            raise SERZooError(
+                f"--model.optim.time_masks: {self.name} reads functionals of the whole clip, which have no stretch to hide. "
+                "Leave it out."
+            )
         self.head = head
         self.network: LinearNetwork = LinearNetwork(len(labels), functionals, size)
 

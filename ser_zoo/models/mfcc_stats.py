@@ -8,7 +8,8 @@ Equations (c_t: 40 MFCC of frame t, N frames)
     then as egemaps: scaled by mean and deviation over the training side, and a linear layer under either of its heads.
 
 Our choices
-    40 coefficients every 10 ms, the other settings those of librosa. The 0th, which is the level, is one of them.
+    40 coefficients every 10 ms; frames and number of mel bands are librosa's defaults, the bands HTK's, not divided by their
+    widths (by which each coefficient would change by a constant). The 0th, which is the level, is one of them.
 """
 
 from __future__ import annotations

@@ -141,6 +141,16 @@ def test_resuming_under_another_configuration_is_refused(
     assert "model.dropout was 0.2, is 0.5" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("place", ["last.ckpt", "run/checkpoints/last.ckpt", "run/fold-x/checkpoints/last.ckpt"])
+def test_a_checkpoint_outside_a_run_is_nothing_to_go_on_from(
+    place: str, small_emo_db: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / place).parent.mkdir(parents=True, exist_ok=True)
+    (tmp_path / place).touch()
+    assert main(fit_command(small_emo_db, tmp_path / "r", f"--ckpt_path={tmp_path / place}")) == 1
+    assert "expected last, or a file RUN/fold-K/checkpoints/last.ckpt" in capsys.readouterr().err
+
+
 def test_resuming_nothing_is_refused(small_emo_db: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(fit_command(small_emo_db, tmp_path / "none", "--ckpt_path=last")) == 1
     assert "Nothing to resume" in capsys.readouterr().err

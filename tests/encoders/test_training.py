@@ -178,3 +178,8 @@ def test_clips_of_more_than_a_window_of_whisper_are_not_gone_on_from(tiny: Tiny)
     assert encoder.resume(EncoderOutput(states, torch.tensor([1501]))) is None
     padded = SpeechEncoder(tiny("whisper"), finetune_from=2, options={"pad_to_30s": True})
     assert padded.kept_layers == ()
+
+
+def test_what_a_frozen_encoder_never_does_is_refused(tiny: Tiny) -> None:
+    with pytest.raises(EncoderError, match=r"gradient_checkpointing is of blocks that are trained.*frozen"):
+        SpeechEncoder(tiny("whisper"), options=EncoderOptions(gradient_checkpointing=True))

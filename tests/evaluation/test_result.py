@@ -207,3 +207,9 @@ def test_a_commit_is_marked_for_changes_of_the_package_alone(tmp_path: Path, mon
     assert re.fullmatch("[0-9a-f]{12}", clean)
     module.write_text("2")
     assert commit.__wrapped__() == f"{clean}-dirty"
+
+
+def test_a_row_that_is_no_text_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "result.json").write_bytes(b"\xff\xfe")
+    with pytest.raises(RunError, match="Cannot read the result row"):
+        read_result(tmp_path / "result.json")

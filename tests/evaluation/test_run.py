@@ -5,7 +5,9 @@ from pathlib import Path
 import pytest
 from lightning.pytorch.utilities import rank_zero_only
 
+from ser_zoo.errors import RunError
 from ser_zoo.evaluation import Run, read_result, run_fold, run_folds
+from ser_zoo.evaluation import run as room
 from ser_zoo.models.base import Optim
 from tests.evaluation.test_refit import QUIET, small_data
 from tests.models.small import SMALL
@@ -36,3 +38,29 @@ def test_only_the_first_process_has_the_rows_of_finished_folds(
     assert resumed() == [read_result(tmp_path / "fold-1" / "result.json")] == resumed()
     monkeypatch.setattr(rank_zero_only, "rank", 1)
     assert resumed() == []
+
+
+def test_a_row_has_the_commit_that_its_training_began_with(
+    small_emo_db: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The checkout may be another one when it ends; what is asked first is kept."""
+    asked: list[str] = []
+
+    def train_fold(*_: object) -> None:
+        asked.append("training")
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(room, "commit", lambda: asked.append("commit"))
+    monkeypatch.setattr(room, "train_fold", train_fold)
+    with pytest.raises(KeyboardInterrupt):
+        run_fold(Run("mfcc_stats"), small_data(small_emo_db), tmp_path)
+    assert asked == ["commit", "training"]
+
+
+@pytest.mark.parametrize("precision", ["16-mixed", 16, "bf16-true", "64-true"])
+def test_a_precision_that_would_not_be_what_the_row_says_is_refused(
+    small_emo_db: Path, tmp_path: Path, precision: str | int
+) -> None:
+    run = Run("mfcc_stats", trainer={**QUIET, "precision": precision})
+    with pytest.raises(RunError, match=rf"--trainer\.precision {precision} does not go with these models on cpu"):
+        run_fold(run, small_data(small_emo_db, sample_rate=16_000), tmp_path)

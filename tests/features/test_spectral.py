@@ -61,6 +61,16 @@ def test_mfcc_are_those_of_torchaudio(coefficients: int, n_fft: int, hop: int, m
     torch.testing.assert_close(found, oracle(waveform).T, atol=1e-3, rtol=1e-4)
 
 
+def test_bands_divided_by_their_widths_are_those_of_librosa() -> None:
+    import librosa  # here, because it takes a second
+
+    waveform = clip(12_345)
+    oracle = librosa.feature.mfcc(y=waveform.numpy(), sr=RATE, n_mfcc=40, hop_length=160, htk=True)
+    found = alone(MFCC(RATE, 40, 160 / RATE, norm="slaney"), waveform)
+    torch.testing.assert_close(found, torch.tensor(oracle.T), atol=5e-3, rtol=1e-3)
+    assert repr(MFCC(RATE, 40, 0.01)) != repr(MFCC(RATE, 40, 0.01, norm="slaney"))
+
+
 def spectrogram(waveform: NDArray[np.float64], n_fft: int, hop: int, points: int) -> NDArray[np.float64]:
     """(T, bands) by numpy's DFT, frame by frame."""
     window = np.zeros(n_fft)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from ser_zoo.data.batch import Batch, FeatureChange
 from ser_zoo.errors import SERZooError
 from ser_zoo.evaluation.run import StepSeed
 from ser_zoo.features import frame_mask
-from ser_zoo.models import list_models
+from ser_zoo.models import create_model, list_models
 from ser_zoo.models.augment import change_batch, change_features
 from ser_zoo.models.base import Optim, SERModule
 from tests.models.small import batch_of, small_model
@@ -230,6 +231,12 @@ def test_pieces_of_clips_are_refused() -> None:
         ("time_width", 1.5),
         ("channel_width", -0.1),
         ("label_smoothing", 2.0),
+        ("lr", -1.0),
+        ("lr", float("nan")),
+        ("encoder_lr", -1e-5),
+        ("weight_decay", float("inf")),
+        ("focal_gamma", -1.0),
+        ("warmup", 5.0),
     ],
 )
 def test_settings_that_make_no_sense_are_refused(setting: str, value: float) -> None:
@@ -244,8 +251,9 @@ CHANGED = Optim(lr=1e-3, mixup=0.4, linear_delta=0.5, time_masks=2, channel_mask
 
 @pytest.mark.parametrize("name", list_models())
 def test_every_model_trains_with_changed_features(name: str, tmp_path: Path) -> None:
-    model = small_model(name, tmp_path, optim=CHANGED).train()
-    batch = drawn(batch_of(model, [0.6, 1.0, 0.8]), mixup=0.4, time=(2, 0.2), channels=(1, 0.3))
+    masks = 0 if name in ("egemaps", "mfcc_stats") else 2  # which read no frames
+    model = small_model(name, tmp_path, optim=replace(CHANGED, time_masks=masks)).train()
+    batch = drawn(batch_of(model, [0.6, 1.0, 0.8]), mixup=0.4, time=(masks, 0.2), channels=(1, 0.3))
     loss = model.loss(batch)
     assert loss.isfinite()
     assert not torch.equal(loss, model.loss(batch_of(model, [0.6, 1.0, 0.8])))
@@ -332,6 +340,17 @@ def test_there_is_no_stretch_of_a_mean_to_hide(small_emo_db: Path, tmp_path: Pat
     probe = small_model("probe", tmp_path, optim=Optim(time_masks=1))
     with pytest.raises(SERZooError, match=r"time_masks: probe reads the mean of a clip.*Leave it out"):
         L.Trainer(max_epochs=1, **QUIET).fit(probe, datamodule=data)
+
+
+def test_functionals_of_a_clip_have_no_stretch_to_hide() -> None:
+    with pytest.raises(SERZooError, match=r"time_masks: mfcc_stats reads functionals of the whole clip.*Leave it out"):
+        create_model("mfcc_stats", ["a", "b"], optim=Optim(time_masks=1))
+
+
+def test_stretches_can_be_hidden_below_trained_blocks_of_which_a_mean_is_read(small_emo_db: Path, tmp_path: Path) -> None:
+    data = SERDataModule("emo_db", str(small_emo_db), batch_size=16)
+    probe = small_model("probe", tmp_path, finetune_from=2, optim=Optim(time_masks=1, change_below=True))
+    L.Trainer(max_epochs=1, limit_train_batches=1, limit_val_batches=0, **QUIET).fit(probe, datamodule=data)
 
 
 def test_a_frozen_encoder_keeps_what_it_gives_of_copies(small_emo_db: Path, tmp_path: Path) -> None:

@@ -392,6 +392,23 @@ def test_released_network_keeps_no_features_and_scales_by_filled_segments(fitted
     assert fitted()[0]._store is not None
 
 
+def test_what_the_released_network_reads_may_change_under_a_frozen_encoder_and_is_never_kept(
+    small_emo_db: Path, tmp_path: Path
+) -> None:
+    limits = {"max_epochs": 1, "limit_train_batches": 1, "limit_val_batches": 0, "enable_checkpointing": False}
+    data = SERDataModule("emo_db", str(small_emo_db), batch_size=4, augment=["noise"])
+    L.Trainer(default_root_dir=tmp_path, **limits, **QUIET).fit(released(tmp_path, finetune_from=None), datamodule=data)
+    model = released(tmp_path, optim=Optim(schedule="cosine", encoder_rest=0.5))
+    same = SERDataModule("emo_db", str(small_emo_db), batch_size=4)
+    L.Trainer(default_root_dir=tmp_path, **limits, **QUIET).fit(model, datamodule=same)
+    assert (model._store, model._resting_store) == (None, None)
+
+
+def test_only_the_released_mfcc_have_bands_divided_by_their_widths(tmp_path: Path) -> None:
+    norms = [small_model("co_attn", tmp_path, faithful=faithful).network.front_end.extractors[1] for faithful in (True, False)]
+    assert [mfcc.spectrogram.norm for mfcc in norms] == ["slaney", None]
+
+
 def test_an_encoder_with_other_frames_is_refused_by_the_released_network(tmp_path: Path) -> None:
     model = released(tmp_path, family="whisper")
     with pytest.raises(SERZooError, match="gives 150 frames for a segment of 3 s"):
