@@ -19,8 +19,11 @@ Known from the notebooks
     By the parameter counts of the saved runs, only those on EMO-DB and EMOVO have both attentions (37,434,661 with seven
     classes); that on RAVDESS has the channel attention alone, those on SAVEE and TESS the spatial one: ``attention``.
     Rows are split at random after the augmentation, the test rows validate, and the last epoch is reported: protocol
-    ``as_cnn_attn`` of EMO-DB with ``monitor: last``. There every test row has, but for chance, a row of its own utterance
-    in training.
+    ``as_cnn_attn`` of EMO-DB, EMOVO and TESS with ``monitor: last``. There every test row has, but for chance, a row of its
+    own utterance in training. The pitch is raised by two semitones in the notebooks of EMO-DB and EMOVO; the general one,
+    which lists the files of TESS among others, has 0.7. On TESS the fourth row of a file repeats the second. On SAVEE and
+    RAVDESS a row is one of 256 slices of a spectrogram; how they were made, and from what the figure on CREMA-D comes, was
+    not found.
 
 Deviations and our choices
     ``layout="frames"`` (the default): the input is time x coefficient, the convolutions run over time with the 20
@@ -29,10 +32,11 @@ Deviations and our choices
     ``layout="flat"`` is the released form: convolutions along the vector, everything flattened into the dense layer, whose
     35 M (with zero crossings 37 M) parameters are 99 % of the network.
     Under an honest protocol augmented rows are made of training speakers only, noise is drawn anew in every epoch, and
-    evaluation uses one row per utterance. Under ``as_cnn_attn`` rows are constants, as released. Noise and pitch change the
-    whole clip, not the stretch that is read afterwards. The mel formula of the source is librosa's default (Slaney); here it is
-    HTK, as everywhere in this package, and bands are not divided by their widths. Initial weights, and momentum and epsilon of
-    the batch normalisation, are PyTorch's defaults, not those of Keras. Batch-norm statistics are taken over valid frames only.
+    evaluation uses one row per utterance. Under ``as_cnn_attn`` rows are constants, as released; on TESS too the fourth is
+    pitch and noise, and the pitch two semitones higher. Noise and pitch change the whole clip, not the stretch that is read
+    afterwards. The mel formula of the source is librosa's default (Slaney); here it is HTK, as everywhere in this package, and
+    bands are not divided by their widths. Initial weights, and momentum and epsilon of the batch normalisation, are PyTorch's
+    defaults, not those of Keras. Batch-norm statistics are taken over valid frames only.
 """
 
 from __future__ import annotations

@@ -3,9 +3,14 @@
 The first protocol of a corpus is its default and is an honest one: speaker-disjoint in train, validation and test (with two
 speakers, in TESS, test alone; that is declared). A corpus whose speakers do not allow that has no default. Where EmoBox keeps
 the tested speakers apart, ``emobox_utterances`` validates by utterances of those who train, as EmoBox does, and declares it.
-Those of the ``as_published`` world repeat how others split a corpus that is here: ``as_<architecture>`` a paper, ``emobox``
-EmoBox where it shares speakers, ``random5`` the habit of many. They are there to show what that is worth; each declares its
-leaks, which are printed with every number made under it.
+Those of the ``as_published`` world repeat how others split a corpus that is here: ``as_<architecture>`` a paper (with words
+after it where its code has several rules), ``emobox`` EmoBox where it shares speakers, ``random5`` the habit of many. They are
+there to show what that is worth; each declares its leaks, which are printed with every number made under it.
+
+On IEMOCAP ``as_cross_attn`` and ``as_cross_attn_sessions`` test the random tenth that the code sets aside; with ``_validation``
+they test what it reports while it trains. ``as_co_attn`` leaves out a speaker and ``as_co_attn_sessions`` a session.
+``as_cnn_attn`` is there for EMO-DB, EMOVO and TESS. Of SAVEE, RAVDESS and CREMA-D, for which its paper has figures too, it
+was not found what rows their recordings became, so none is repeated.
 """
 
 from __future__ import annotations

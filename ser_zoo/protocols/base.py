@@ -279,13 +279,16 @@ def group_numbers(groups: Iterable[Iterable[str]]) -> dict[str, int]:
 def draw(ids: Sequence[str], share: float, seed: int) -> set[str]:
     """A random share of ``ids``, rounded up: the test side of scikit-learn's ``train_test_split(ids, test_size=share)``.
 
-    That is the first of a permutation by numpy's legacy generator ``RandomState(seed)``, whose stream is frozen. Which
-    ids are drawn depends on their order and number.
+    Those are the first that are ``shuffled``. Which ids are drawn depends on their order and number.
     """
+    return set(shuffled(ids, seed)[: math.ceil(share * len(ids))])
+
+
+def shuffled(ids: Sequence[str], seed: int) -> list[str]:
+    """``ids`` in an order drawn by numpy's legacy generator ``RandomState(seed)``, whose stream is frozen."""
     import numpy as np
 
-    order = np.random.RandomState(seed).permutation(len(ids))
-    return {ids[index] for index in order[: math.ceil(share * len(ids))]}
+    return [ids[index] for index in np.random.RandomState(seed).permutation(len(ids))]
 
 
 def check_split(split: Split, protocol: Protocol, content: Mapping[str, str]) -> None:

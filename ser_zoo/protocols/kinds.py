@@ -11,7 +11,7 @@ from typing import ClassVar, cast, get_args
 
 from ser_zoo.corpora.base import Utterance, short_list
 from ser_zoo.errors import ProtocolError
-from ser_zoo.protocols.base import Protocol, Rotation, Side, group_numbers, turn
+from ser_zoo.protocols.base import Protocol, Rotation, Side, group_numbers, shuffled, turn
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -367,6 +367,45 @@ class RandomFolds(Protocol):
             yield utterance, turn(parts[utterance.id], fold, self.number)
 
     def _wanting(self, fold: int, side: Side) -> str:
+        return "too few utterances are in"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Prefixes(Protocol):
+    """A random share of all utterances is the test of every fold; of the rest, folds are told by what ids begin with.
+
+    Fold k: what begins with prefix k validates, and all else trains. Where validation is declared to be the test, the random
+    share is in no fold: what validates is tested too, as where a training's own curve is the result.
+
+    Attributes:
+        prefixes: one per fold; what begins with none of them always trains.
+        share: of the utterances that are drawn, rounded down.
+        seed: of the draw, see ``shuffled``.
+    """
+
+    prefixes: tuple[str, ...]
+    share: float
+    seed: int
+    kind: ClassVar[str] = "prefixes"
+
+    @property
+    def folds(self) -> int:
+        """One per prefix."""
+        return len(self.prefixes)
+
+    def _placed(self, fold: int, utterances: Sequence[Utterance]) -> Iterator[tuple[Utterance, Side]]:
+        ids = sorted(utterance.id for utterance in utterances)
+        drawn = set(shuffled(ids, self.seed)[: int(self.share * len(ids))])
+        for utterance in utterances:
+            validates = utterance.id.startswith(self.prefixes[fold - 1])
+            if utterance.id not in drawn:
+                yield utterance, "train" if not validates else "test" if self.validates_on_test else "validation"
+            elif not self.validates_on_test:
+                yield utterance, "test"
+
+    def _wanting(self, fold: int, side: Side) -> str:
+        if side == "validation":
+            return f"nothing that begins with {self.prefixes[fold - 1]} is in"
         return "too few utterances are in"
 
 

@@ -17,6 +17,7 @@ from ser_zoo.protocols.kinds import (
     Listed,
     Official,
     PartialRotation,
+    Prefixes,
     RandomFolds,
     Ranked,
     TextIndependent,
@@ -80,6 +81,18 @@ RANDOM = RandomFolds(
     version=1,
     number=5,
     seed=0,
+    source="a test",
+    world="as_published",
+    declared_leaks=("speaker",),
+)
+
+PREFIXES = Prefixes(
+    name="prefixes",
+    corpus="toy",
+    version=1,
+    prefixes=("x1", "x2"),
+    share=0.1,
+    seed=42,
     source="a test",
     world="as_published",
     declared_leaks=("speaker",),
@@ -329,6 +342,48 @@ def test_random_folds_have_equally_many_of_each_class() -> None:
         assert len(split.test) in (6, 7)
     assert all(splits[fold].validation == splits[(fold + 1) % 5].test for fold in range(5))
     assert sorted(row.id for split in splits for row in split.test) == sorted(row.id for row in rows)
+
+
+# Folds by names.
+
+
+def named(speakers: str = "ab", takes: int = 5) -> list[Utterance]:
+    """Everybody is in every group of names, ``x1a0`` and so on."""
+    return [utterance(f"{group}{who}{take}", who) for group in ("x1", "x2", "y") for who in speakers for take in range(takes)]
+
+
+def test_what_begins_with_a_prefix_validates_and_a_random_share_is_tested() -> None:
+    splits = [PREFIXES.split(fold, named()) for fold in (1, 2)]
+    assert splits[0].test == splits[1].test
+    assert len(splits[0].test) == 3  # of 30
+    for split, prefix in zip(splits, ("x1", "x2"), strict=True):
+        tested = ids(split)[2]
+        assert ids(split)[1] == [row.id for row in named() if row.id.startswith(prefix) and row.id not in tested]
+        assert ids(split)[0] == [row.id for row in named() if not row.id.startswith(prefix) and row.id not in tested]
+    assert replace(PREFIXES, seed=1).split(1, named()).test != splits[0].test
+
+
+def test_a_share_is_rounded_down() -> None:
+    assert len(PREFIXES.split(1, named()[1:]).test) == 2  # of 29
+
+
+def test_what_validates_is_tested_instead_of_the_random_share() -> None:
+    told = replace(PREFIXES, declared_leaks=("speaker", "validation is test"))
+    for fold in (1, 2):
+        split, other = told.split(fold, named()), PREFIXES.split(fold, named())
+        assert split == (other.train, other.validation, other.validation)
+
+
+@pytest.mark.parametrize(
+    ("rows", "wanting"),
+    [
+        ([row for row in named() if not row.id.startswith("x2")], "validation utterances: nothing that begins with x2 is in"),
+        (named(takes=1), "test utterances: too few utterances are in"),
+    ],
+)
+def test_a_side_by_names_that_is_empty_is_refused(rows: list[Utterance], wanting: str) -> None:
+    with pytest.raises(ProtocolError, match=f"Fold 2 of protocol prefixes has no {wanting} this incomplete release"):
+        PREFIXES.split(2, rows)
 
 
 def test_the_seed_decides_a_random_fold() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import gzip
 import json
+from collections import Counter
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
@@ -117,6 +118,16 @@ def test_speaker_disjoint_folds_of_emobox_are_those_it_ships(corpus: str) -> Non
         assert len(again.train) + len(again.validation) == trained
         assert speakers(again.train) == speakers(split.train) | speakers(split.validation)
         assert len(again.validation) == pytest.approx(trained / 5, abs=1)
+
+
+def test_halves_of_iemocap_are_no_speakers() -> None:
+    known = list(table("iemocap_index"))
+    rows = [utterance(row["utterance"], row["speaker"], row["session"]) for row in known]
+    split = find_protocol("iemocap", "as_cross_attn").split(1, rows)
+    assert numbers(split)["test"] == 553
+    half = [row for row in (*split.validation, *split.test) if row.id.startswith("Ses01F")]
+    # Counted from the list that the paper's code has with it.
+    assert Counter(row.speaker for row in half) == {"Ses01F": 237, "Ses01M": 270}
 
 
 def test_crema_d_has_the_folds_of_emo_superb() -> None:

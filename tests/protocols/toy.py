@@ -9,7 +9,7 @@ from pathlib import Path
 
 from ser_zoo.corpora import Utterance
 from ser_zoo.protocols import Protocol, Rotation, Split
-from ser_zoo.protocols.kinds import Hashed, HeldOutTexts, Listed, Official, PartialRotation, Ranked, TextIndependent
+from ser_zoo.protocols.kinds import Hashed, HeldOutTexts, Listed, Official, PartialRotation, Prefixes, Ranked, TextIndependent
 
 
 def utterance(
@@ -67,6 +67,8 @@ def members(protocol: Protocol) -> list[str]:
         return [f"{number:08x}feed" for number in range(2 * protocol.number)]
     if isinstance(protocol, Ranked):
         return [f"{gender}{number}" for gender in "fm" for number in range(1, 2 * protocol.number + 1)]
+    if isinstance(protocol, Prefixes):
+        return [f"Ses0{session}{half}" for session in range(1, 6) for half in "FM"]
     return [f"s{number}" for number in range(6)]
 
 
@@ -91,7 +93,7 @@ def release(protocol: Protocol, takes: int = 2, seed: int | None = None) -> list
 
     Args:
         protocol: that shall split them.
-        takes: of a speaker and text; with a seed up to so many.
+        takes: of a speaker and text; with a seed so many or fewer, down to half.
         seed: of their number and order; None: all, in order.
     """
     draw = random.Random(seed)
@@ -99,7 +101,8 @@ def release(protocol: Protocol, takes: int = 2, seed: int | None = None) -> list
     rows = [
         utterance(
             f"{speaker}-{text}-{take}",
-            speaker,
+            # In either half of an IEMOCAP session both are heard.
+            f"{speaker[:-1]}{'FM'[take % 2]}" if isinstance(protocol, Prefixes) else speaker,
             session=speaker,
             text=text,
             label=("anger", "sadness")[take % 2],
@@ -107,6 +110,6 @@ def release(protocol: Protocol, takes: int = 2, seed: int | None = None) -> list
             split=("train", "validation", "test")[(place + take * leaky) % 3] if isinstance(protocol, Official) else None,
         )
         for place, (speaker, text) in enumerate(product(members(protocol), texts(protocol)))
-        for take in range(takes if seed is None else draw.randint(1, takes))
+        for take in range(takes if seed is None else draw.randint((takes + 1) // 2, takes))
     ]
     return rows if seed is None else draw.sample(rows, len(rows))
