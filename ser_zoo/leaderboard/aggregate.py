@@ -377,7 +377,7 @@ def claim_rows(claim: Claim, made: Iterable[Table]) -> list[ClaimRow]:
     found = []
     for corpus in corpora:
         here = [(table, line) for table, line in lines if table.corpus == corpus]
-        repeated = tuple(line for table, line in here if table.kind == "as_published" and table.protocol == claim.protocol)
+        repeated = tuple(line for table, line in here if table.kind == "as_published" and claim.repeated_by(table.protocol))
         honest = [line for table, line in here if table.kind == "honest"]
         same = frozenset(line.anchor for line in honest if any(_same_network(line, other) for other in repeated))
         honest.sort(key=lambda line: line.anchor not in same)

@@ -3,8 +3,8 @@
 A figure of ``figures`` says of what ``source``, ``corpus`` and number of ``classes`` it is (null: not stated), under which
 ``split``, whether test speakers train too (``speaker_dependent``, null: not stated), whether it is ``comparable`` with a row of
 an honest protocol here (``partly`` or ``no``) and ``why``; ``values`` has a list per model in the order of ``metrics``. A claim
-has the ``figures`` of a paper that an architecture here goes back to, and the ``leaks`` of how they came about. ``read`` says
-what of a source was at hand.
+has the ``figures`` of a paper that an architecture here goes back to, each with the ``protocol`` that repeats how it came about
+where there is one, and the ``leaks`` of that. ``read`` says what of a source was at hand.
 """
 
 from __future__ import annotations
@@ -65,13 +65,23 @@ class Reference:
 
 @dataclass(frozen=True)
 class Figure:
-    """A figure that a paper claims for its model, in percent; ``split`` tells two of the same corpus apart."""
+    """A figure that a paper claims for its model, in percent.
+
+    Attributes:
+        corpus: name here.
+        classes: how many were told apart.
+        metric: of ``METRICS``.
+        value: percent.
+        split: tells two of the same corpus apart.
+        protocol: that repeats how it came about; empty where that is not known.
+    """
 
     corpus: str
     classes: int
     metric: str
     value: float
     split: str = ""
+    protocol: str = ""
 
 
 @dataclass(frozen=True)
@@ -90,10 +100,9 @@ class Claim:
     figures: tuple[Figure, ...]
     leaks: tuple[str, ...]
 
-    @property
-    def protocol(self) -> str:
-        """Name of the protocols that repeat the paper's rule."""
-        return f"as_{self.model}"
+    def repeated_by(self, protocol: str) -> bool:
+        """Whether a protocol of this name repeats the paper's rule, or one of several that its code has."""
+        return f"{protocol}_".startswith(f"as_{self.model}_")
 
 
 @cache

@@ -44,7 +44,7 @@ def write_entry(
     Returns:
         The rows' files.
     """
-    protocol = find_protocol("emo_db", changes.get("protocol", {}).get("name", "loso10"))
+    protocol = find_protocol(changes.get("corpus", "emo_db"), changes.get("protocol", {}).get("name", "loso10"))
     paths = []
     for fold in folds:
         generator = np.random.default_rng((seed, fold, int(1000 * right)))

@@ -195,6 +195,16 @@ def test_a_claim_stands_beside_its_repetition_and_the_same_network_honestly(tmp_
     assert rows["ravdess"].repeated == rows["ravdess"].honest == ()
 
 
+def test_every_rule_of_a_paper_stands_beside_its_claim_and_the_habit_of_many_does_not(tmp_path: Path) -> None:
+    names = ["as_co_attn", "as_co_attn_sessions"]
+    for name in (*names, "random5"):
+        write_entry(tmp_path / name, "co_attn", folds=[1], corpus="iemocap", protocol={"name": name})
+    claim = next(claim for claim in claims() if claim.model == "co_attn")
+    (row,) = aggregate.claim_rows(claim, tables(tmp_path))
+    assert [line.first.protocol["name"] for line in row.repeated] == names
+    assert {figure.protocol for figure in row.figures} == set(names)
+
+
 def test_synthetic_rows_never_stand_beside_a_claim(tmp_path: Path) -> None:
     write_entry(tmp_path, "cross_attn", synthetic=True)
     claim = next(claim for claim in claims() if claim.model == "cross_attn")

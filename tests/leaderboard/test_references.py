@@ -5,6 +5,7 @@ from __future__ import annotations
 from ser_zoo.corpora import CORPORA
 from ser_zoo.leaderboard.references import METRICS, claims, references
 from ser_zoo.models import MODELS
+from ser_zoo.protocols import find_protocol
 
 
 def test_every_figure_is_a_percentage_of_a_known_metric_and_corpus() -> None:
@@ -47,3 +48,18 @@ def test_the_founding_papers_have_their_claims() -> None:
     assert {figure.corpus: figure.value for figure in found["cnn_attn"].figures}["emo_db"] == 99.53
     assert found["cta_rnn"].figures == ()
     assert all(figure.corpus in CORPORA and figure.metric in METRICS for claim in claims() for figure in claim.figures)
+
+
+def test_a_figure_names_a_protocol_that_repeats_its_paper() -> None:
+    named = [(claim, figure) for claim in claims() for figure in claim.figures if figure.protocol]
+    assert {(claim.model, figure.corpus, figure.split, figure.protocol) for claim, figure in named} == {
+        ("co_attn", "iemocap", "leave one speaker out", "as_co_attn"),
+        ("co_attn", "iemocap", "leave one session out", "as_co_attn_sessions"),
+        ("cnn_attn", "emo_db", "", "as_cnn_attn"),
+        ("cnn_attn", "emovo", "", "as_cnn_attn"),
+        ("cnn_attn", "tess", "", "as_cnn_attn"),
+    }
+    for claim, figure in named:
+        assert find_protocol(figure.corpus, figure.protocol).world == "as_published"
+        assert claim.repeated_by(figure.protocol)
+        assert not any(other.repeated_by(figure.protocol) for other in claims() if other.model != claim.model)

@@ -195,7 +195,8 @@ def test_a_claim_stands_beside_what_is_left_of_it(text: str, page: Page) -> None
     claims = next(table for table in page.tables if table[0][0] == "corpus")
     of_cnn_attn = claims[next(place for place, row in enumerate(claims) if row[0].startswith("cnn_attn")) :]
     _, claimed, repeated, honest = next(row for row in of_cnn_attn if row[0] == "emo_db")
-    assert claimed == "WA 99.53 7 classes"
+    assert claimed == "WA 99.53 7 classes, as_cnn_attn"
+    assert "as_cnn_attn, 4 classes; " in repeated
     assert "100.0 % of the test rows have their utterance in training" in repeated
     assert "the repeated network and schedule" in honest
     assert next(row for row in of_cnn_attn if row[0] == "savee")[1:] == ["WA 97.49 7 classes", "not repeated", "not run"]
