@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import inspect
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -31,8 +31,19 @@ on its test speakers, and write the result row; with --refit the model that is t
 once they have chosen. Arguments of an architecture: --model.help NAME."""
 # The demo corpus is made on the spot without a network, and its encoder lies in the package.
 DEMO = {"model.encoder": "pico", "model.layers": [2, 3, 4]}
-# What does not decide a result, and so may differ between a run and its resumption.
+# What does not decide a result, and so may differ between a run and its resumption: of the command ...
 PASSING = ("config", "ckpt_path", "run_dir", "folds", "wandb", "wandb_errors", "validate_only")
+# ... and where recordings lie, how they are kept, and what is shown.
+PASSING_SETTINGS = (
+    "data.root",
+    "data.num_workers",
+    "data.cache",
+    "data.cache_gib",
+    "trainer.logger",
+    "trainer.enable_progress_bar",
+    "trainer.enable_model_summary",
+    "trainer.log_every_n_steps",
+)
 
 
 def run(argv: Sequence[str]) -> int:
@@ -303,22 +314,34 @@ def _place(options: Namespace, data: SERDataModule) -> tuple[Path, list[int], bo
     return choose_root(name, folds, chosen, resume), folds, resume
 
 
-def _check_resumption(root: Path, folds: Sequence[int], config: Any) -> None:
+def _check_resumption(root: Path, folds: Sequence[int], config: Callable[[int], str]) -> None:
     """A run is gone on with only under the configuration it was begun with."""
     for fold in folds:
         file = fold_folder(root, fold) / "config.yaml"
         if not file.is_file():
             continue
-        before, now = settled(yaml.safe_load(file.read_text()) or {}), settled(yaml.safe_load(config(fold)))
-        differing = sorted(
-            key for key in before.keys() | now.keys() if key.split(".")[0] not in PASSING and before.get(key) != now.get(key)
-        )
+        before, now = (_deciding(yaml.safe_load(text) or {}) for text in (file.read_text(), config(fold)))
+        differing = sorted(key for key in before.keys() | now.keys() if before.get(key) != now.get(key))
         if differing:
             changes = "; ".join(f"{key} was {before.get(key)}, is {now.get(key)}" for key in differing[:5])
             raise RunError(
                 f"Cannot go on with {file.parent}: it was begun with another configuration ({changes}). Repeat the "
                 "command that began it, or leave --ckpt_path out to start a new run."
             )
+
+
+def _deciding(config: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings of a ``config.yaml`` that decide a result, flat."""
+    kept = {key: value for key, value in config.items() if key not in PASSING}
+    found = {
+        key: value
+        for key, value in settled(kept).items()
+        if not any(key == name or key.startswith(f"{name}.") for name in PASSING_SETTINGS)
+    }
+    # Its folder may have moved; whether it is the same encoder is proved when the checkpoint is loaded.
+    if isinstance(encoder := found.get("model.encoder"), str):
+        found["model.encoder"] = Path(encoder).name
+    return found
 
 
 def dump(parser: LightningArgumentParser, options: Namespace, fold: int) -> str:

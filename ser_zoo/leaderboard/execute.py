@@ -99,7 +99,7 @@ def inspect(cell: Cell, settings: Settings) -> tuple[State, str]:
         missing = [name for name in cell.measures if not row.with_name(f"{name}.json").is_file()]
         return ("measure", f"{', '.join(missing)} missing") if missing else ("done", "")
     run = settings.runs / cell.id
-    return ("resume" if run.is_dir() and _begun(run) == cell.fingerprint else "run"), ""
+    return ("resume" if run.is_dir() and _begun(run, cell) else "run"), ""
 
 
 def difference(before: object, now: Mapping[str, Any]) -> str:
@@ -215,7 +215,7 @@ def _same_row(kept: Path, made: Path) -> bool:
 
 def _train(cell: Cell, settings: Settings, stopped: Callable[[], bool], lock: Lock, run: Path, log: Path) -> Outcome | None:
     """Train and test a fold that has no row yet; what came of it unless all went well."""
-    if run.exists() and _begun(run) != cell.fingerprint:
+    if run.exists() and not _begun(run, cell):
         _set_aside(run, run.with_name(f"{run.name}.before"))
     if not (run / ROW).is_file():
         resumed = run.is_dir()
@@ -346,10 +346,9 @@ def _curves(run: Path) -> str:
     return "".join(",".join(line) + "\n" for line in lines)
 
 
-def _begun(run: Path) -> str | None:
-    """The fingerprint under which a run was begun."""
-    found = _read(run.with_name(f"{run.name}.json")).get("fingerprint")
-    return None if found is None else str(found)
+def _begun(run: Path, cell: Cell) -> bool:
+    """Whether a run was begun as what the cell is now."""
+    return not difference(_read(run.with_name(f"{run.name}.json")).get("parts"), cell.parts)
 
 
 def _read(path: Path) -> dict[str, Any]:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -139,6 +140,20 @@ def test_resuming_under_another_configuration_is_refused(
 ) -> None:
     assert main(fit_command(small_emo_db, run, "--data.fold=2", "--ckpt_path=last", "--model.dropout=0.5")) == 1
     assert "model.dropout was 0.2, is 0.5" in capsys.readouterr().err
+
+
+def test_what_decides_no_number_may_differ_when_a_run_goes_on(
+    run: Path, small_emo_db: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    moved = shutil.copytree(small_emo_db, tmp_path / "moved")
+    passing = [
+        "--data.num_workers=1",
+        "--data.cache=disk",
+        "--trainer.enable_progress_bar=true",
+        "--trainer.log_every_n_steps=5",
+    ]
+    assert main(fit_command(moved, run, "--data.fold=2", "--ckpt_path=last", *passing)) == 0
+    assert "WA" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("place", ["last.ckpt", "run/checkpoints/last.ckpt", "run/fold-x/checkpoints/last.ckpt"])

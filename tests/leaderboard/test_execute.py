@@ -302,6 +302,17 @@ def test_a_run_that_was_begun_under_another_fingerprint_is_not_gone_on_with(benc
     assert (bench.settings.runs / GROUP / "fold-1.before").is_dir()
 
 
+def test_a_run_that_is_older_than_a_setting_is_gone_on_with(bench: Bench) -> None:
+    order = bench.tell("fail-1")
+    bench.run([bench.cell(1)])
+    order.unlink()
+    now = bench.cell(1, **{"refit": False})  # as it was before there was such a setting
+    assert now.fingerprint != bench.cell(1).fingerprint
+    assert inspect(now, bench.settings) == ("resume", "")
+    assert bench.run([now])[now.id].result == "done"
+    assert bench.calls == ["1 new", "1 last"]
+
+
 def test_a_finished_run_whose_row_was_not_kept_is_not_repeated(bench: Bench) -> None:
     bench.run([bench.cell(1)])
     for path in bench.result(1).iterdir():
