@@ -1,11 +1,14 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
-from torch import nn
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from ser_zoo.cli import main
 from ser_zoo.inference import profile
@@ -46,24 +49,59 @@ def test_table_shows_what_json_holds(capsys: pytest.CaptureFixture[str]) -> None
     assert "MACs per second of audio" in shown
 
 
-def test_multiply_accumulates_are_those_of_the_layers(tmp_path: Path) -> None:
+class Known(nn.Module):
+    """A layer over ten frames of six values, whose arithmetic is known, in place of a network."""
+
+    def __init__(self, layer: Callable[[Tensor], Tensor]) -> None:
+        super().__init__()
+        self.layer = layer
+
+    def forward(self, waveforms: Tensor, lengths: Tensor) -> Tensor:
+        return self.layer(waveforms.new_ones(1, 10, 6))[:, 0]
+
+
+def recurrent() -> Callable[[Tensor], Tensor]:
+    lstm = nn.LSTM(6, 4, num_layers=2, bidirectional=True, batch_first=True).eval()
+    return lambda frames: lstm(frames)[0]
+
+
+def dot_products(frames: Tensor) -> Tensor:
+    heads = frames.view(1, 10, 2, 3).transpose(1, 2)
+    return F.scaled_dot_product_attention(heads, heads, heads).transpose(1, 2).flatten(2)
+
+
+def multihead(need_weights: bool) -> Callable[[Tensor], Tensor]:
+    attention = nn.MultiheadAttention(6, 2, batch_first=True).eval()
+    return lambda frames: attention(frames, frames, frames, need_weights=need_weights)[0]
+
+
+GATES = 4 * 4 * (6 + 4) + 4 * 4 * (8 + 4)  # of two layers of an LSTM: four, of input and hidden weights, per direction
+ATTENTION = 2 * 10 * 10 * 6  # scores and weighed sums, of all heads
+PROJECTIONS = 4 * 10 * 6 * 6  # to queries, keys and values, and of what comes out
+
+
+@pytest.mark.parametrize(
+    ("layer", "expected"),
+    [
+        (nn.Linear(6, 5), 10 * 6 * 5),
+        (recurrent(), 10 * 2 * GATES),
+        (dot_products, ATTENTION),
+        (multihead(need_weights=False), PROJECTIONS + ATTENTION),
+        (multihead(need_weights=True), PROJECTIONS + ATTENTION),
+        (nn.TransformerEncoderLayer(6, 2, 7, batch_first=True), PROJECTIONS + ATTENTION + 2 * 10 * 6 * 7),
+    ],
+    ids=["linear", "LSTM", "attention", "multi-head attention", "with its weights", "transformer layer"],
+)
+@pytest.mark.parametrize("kernel", [SDPBackend.MATH, SDPBackend.FLASH_ATTENTION], ids=["matrix products", "fused attention"])
+def test_multiply_accumulates_are_those_of_the_layers(
+    layer: Callable[[Tensor], Tensor], expected: int, kernel: SDPBackend, tmp_path: Path
+) -> None:
     model = small_model("cnn_attn", tmp_path)
-
-    class Known(nn.Module):
-        """A linear layer and an LSTM over ten frames, whose arithmetic is known."""
-
-        def __init__(self) -> None:
-            super().__init__()
-            self.linear, self.lstm = nn.Linear(6, 5), nn.LSTM(5, 4, num_layers=2, bidirectional=True, batch_first=True)
-
-        def forward(self, waveforms: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
-            hidden: torch.Tensor = self.lstm(self.linear(waveforms.new_ones(1, 10, 6)))[0]
-            return hidden[:, 0]
-
-    model.network = Known()
-    (row,) = profile(model, [2.0], repeats=1)["clips"]
-    first, second = 4 * 4 * (5 + 4), 4 * 4 * (8 + 4)  # four gates of input and hidden weights, per direction
-    assert row["macs_per_second"] == (10 * 6 * 5 + 10 * 2 * (first + second)) / 2.0
+    model.network = Known(layer)
+    with sdpa_kernel(kernel):
+        (row,) = profile(model, [2.0], repeats=1)["clips"]
+    assert row["macs_per_second"] == expected / 2.0
+    assert torch.backends.mha.get_fastpath_enabled()
 
 
 def test_a_checkpoint_or_a_model_must_be_named(capsys: pytest.CaptureFixture[str]) -> None:
