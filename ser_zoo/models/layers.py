@@ -255,7 +255,7 @@ class LayerMix(nn.Module):
 
 
 class PooledBatchNorm(nn.BatchNorm1d):
-    """Batch normalisation of (B, D), one row per clip; a training batch of one clip is normalised as in evaluation."""
+    """Batch normalisation of (B, D) rows; a training batch of one row is normalised as in evaluation."""
 
     def forward(self, values: Tensor) -> Tensor:
         """(B, D) -> (B, D)."""
@@ -267,13 +267,15 @@ class PooledBatchNorm(nn.BatchNorm1d):
 class MaskedBatchNorm(nn.Module):
     """Batch normalisation of (B, T, ..., size) whose statistics are taken over valid frames only.
 
+    A training batch with one valid row, of a clip so short that a frame is left of it, is normalised as in evaluation.
+
     Args:
         size: channels.
     """
 
     def __init__(self, size: int) -> None:
         super().__init__()
-        self.norm = nn.BatchNorm1d(size)
+        self.norm = PooledBatchNorm(size)
 
     def forward(self, values: Tensor, mask: Tensor | None) -> Tensor:
         """(B, T, ..., size), (B, T) or None where all is valid -> (B, T, ..., size); what is not valid comes out as zero."""

@@ -207,6 +207,17 @@ def test_masked_batch_norm_evaluates_with_running_statistics() -> None:
     assert not found[~MASK].any()
 
 
+@pytest.mark.parametrize("mask", [None, torch.tensor([[True]]), torch.tensor([[True, False]])], ids=["no mask", "all", "one"])
+def test_masked_batch_norm_trains_on_a_single_frame_with_running_statistics(mask: Tensor | None) -> None:
+    layer = MaskedBatchNorm(3)
+    layer(4 + 2 * draw(4, 9, 3), MASK)
+    before = layer.norm.running_mean.clone()
+    values = draw(1, 1 if mask is None else mask.shape[1], 3, seed=7)
+    found = layer(values, mask)
+    torch.testing.assert_close(layer.norm.running_mean, before)
+    torch.testing.assert_close(found, layer.eval()(values, mask))
+
+
 @pytest.mark.parametrize("training", [True, False])
 def test_padding_does_not_reach_masked_batch_norm(training: bool) -> None:
     layer = MaskedBatchNorm(3).train(training)
