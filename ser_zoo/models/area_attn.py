@@ -59,6 +59,7 @@ from ser_zoo.data import Batch
 from ser_zoo.errors import SERZooError
 from ser_zoo.features import Frames, FrontEnd, Spectrogram, frame_mask
 from ser_zoo.models.base import Optim, SERModule
+from ser_zoo.models.checks import expect_between
 from ser_zoo.models.layers import MaskedConv2d, Scaler, Standardise, masked_mean
 
 Layout = Literal["grid", "released"]
@@ -239,6 +240,9 @@ class AreaAttn(SERModule):
         optim: Optim = Optim(lr=1e-4, optimizer="adam", weight_decay=0.0),  # noqa: B008 - frozen, so safe to share
     ) -> None:
         super().__init__(labels, optim, sample_rate)
+        expect_between(1, parallel=parallel, channels=min(channels, default=1))
+        expect_between(0, 1, dropout=dropout)
+        expect_between(1 / sample_rate, hop=hop)
         if mels < POOLED:
             raise SERZooError(f"--model.mels {mels} is too few: area_attn pools {POOLED} bands to one; pass {POOLED} or more.")
         if len(channels) < 2 or min(max_area) < 1:

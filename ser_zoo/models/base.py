@@ -25,6 +25,7 @@ from ser_zoo.encoders import EncoderOutput, FeatureStore, SpeechEncoder
 from ser_zoo.errors import EncoderError, SERZooError
 from ser_zoo.features import Frames, FrontEnd, KeptFrames, frame_mask, rows_of
 from ser_zoo.models.augment import change_batch, change_features
+from ser_zoo.models.checks import expect_between
 from ser_zoo.models.layers import Condense, LayerMix, Scaler
 
 CHECKPOINT_KEY = "ser_zoo"
@@ -91,14 +92,10 @@ class Optim:
         for name, kind in get_type_hints(type(self)).items():
             if get_origin(kind) is Literal and (chosen := getattr(self, name)) not in get_args(kind):
                 raise SERZooError(f"--model.optim.{name} {chosen!r} is unknown. Expected one of {', '.join(get_args(kind))}.")
-        rates = ("lr", "encoder_lr", "weight_decay", "focal_gamma")
-        upper = dict.fromkeys((*rates, "mixup", "linear_delta", "time_masks", "channel_masks"), float("inf"))
-        shares = ("time_width", "channel_width", "label_smoothing", "encoder_rest", "warmup")
-        for name in (*upper, *shares):
-            value, most = getattr(self, name), upper.get(name, 1.0)
-            if value is not None and not (0 <= value <= most and math.isfinite(value)):
-                bound = "0 or more" if most > 1 else "0 to 1"
-                raise SERZooError(f"--model.optim.{name} {value:g} makes no sense; expected {bound}.")
+        unbounded = ("lr", "encoder_lr", "weight_decay", "focal_gamma", "mixup", "linear_delta", "time_masks", "channel_masks")
+        shares = ("warmup", "time_width", "channel_width", "label_smoothing", "encoder_rest")
+        expect_between(0, group="--model.optim", **{name: getattr(self, name) for name in unbounded})
+        expect_between(0, 1, group="--model.optim", **{name: getattr(self, name) for name in shares})
         if self.encoder_rest and self.schedule != "cosine":
             raise SERZooError(
                 "--model.optim.encoder_rest lets the encoder's rate begin later, as --model.optim.schedule cosine has it. Set "
@@ -164,7 +161,7 @@ class SERModule(L.LightningModule):
         sample_rate: Hz of the waveforms that the network expects.
 
     Raises:
-        SERZooError: fewer than two labels, or a name twice.
+        SERZooError: fewer than two labels, a name twice, or a sample rate below 1.
     """
 
     name: ClassVar[str]
@@ -176,6 +173,7 @@ class SERModule(L.LightningModule):
         super().__init__()
         if len(set(labels)) != len(labels) or len(labels) < 2:
             raise SERZooError(f"A model needs two or more different labels; found {list(labels)}.")
+        expect_between(1, sample_rate=sample_rate)
         self.labels = list(labels)
         self.optim = optim if isinstance(optim, Optim) else Optim(**optim)
         self.sample_rate = sample_rate

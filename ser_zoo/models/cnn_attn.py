@@ -51,6 +51,7 @@ from torch.nn import functional as F
 from ser_zoo.data import Batch
 from ser_zoo.features import MFCC, Frames, FrontEnd, frame_mask
 from ser_zoo.models.base import Optim, SERModule
+from ser_zoo.models.checks import expect_between
 from ser_zoo.models.layers import (
     ChannelAttention,
     MaskedBatchNorm,
@@ -328,6 +329,9 @@ class CNNAttn(SERModule):
     ) -> None:
         super().__init__(labels, optim, sample_rate)
         self.save_hyperparameters()
+        expect_between(1, coefficients=coefficients, channels=channels, kernel=kernel, reduction=reduction, dense=dense)
+        expect_between(0, 1, dropout=dropout)
+        expect_between(0, l2=l2)
         self.l2 = l2
         self.network: CNNAttnNetwork = CNNAttnNetwork(
             classes=len(labels),

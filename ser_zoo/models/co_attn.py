@@ -63,6 +63,7 @@ from ser_zoo.errors import EncoderError, SERZooError, SERZooWarning
 from ser_zoo.features import MFCC, Frames, FrontEnd, Spectrogram, frame_mask, normalise_per_clip
 from ser_zoo.features.spectral import AMIN, TOP_DB, MelNorm
 from ser_zoo.models.base import Optim, SERModule
+from ser_zoo.models.checks import expect_between
 from ser_zoo.models.layers import LayerMix, MaskedBiRNN, PooledBatchNorm, Scaler, StateScaling, masked_max, masked_mean
 
 SpectrogramScaling = Literal["training", "clip"]
@@ -692,6 +693,9 @@ class CoAttn(SERModule):
     ) -> None:
         super().__init__(labels, optim, sample_rate)
         self.save_hyperparameters()
+        expect_between(1, channels=channels, lstm_hidden=lstm_hidden, lstm_layers=lstm_layers, width=width)
+        expect_between(0, 1, lstm_dropout=lstm_dropout, dropout=dropout)
+        expect_between(1 / sample_rate, hop=hop)
         if faithful and (hop, spectrogram_scaling, mfcc_scaling) != (HOP, "training", "frame"):
             raise SERZooError(
                 f"co_attn: --model.faithful has hop {HOP}, spectrogram_scaling training and mfcc_scaling frame; found {hop}, "

@@ -49,6 +49,7 @@ from ser_zoo.encoders import EncoderOptions, EncoderOutput, SpeechEncoder
 from ser_zoo.errors import SERZooError
 from ser_zoo.features import MFCC, Frames, FrontEnd, Spectrogram, frame_mask, normalise_per_clip
 from ser_zoo.models.base import Optim, SERModule
+from ser_zoo.models.checks import expect_between, expect_multiple
 from ser_zoo.models.layers import (
     ClipDropout,
     FusionBlock,
@@ -303,9 +304,15 @@ class CrossAttn(SERModule):
     ) -> None:
         super().__init__(labels, optim, sample_rate)
         self.save_hyperparameters()
-        for size, by, names in ((inner, heads, "inner / heads"), (width, block_heads, "width / block_heads")):
-            if size % by:
-                raise SERZooError(f"cross_attn: {names} is {size} / {by}; expected a whole number, one width per head.")
+        expect_between(1, state_stride=state_stride, lstm_hidden=lstm_hidden, lstm_layers=lstm_layers, width=width)
+        expect_between(1, block_heads=block_heads, feedforward=feedforward, inner=inner, heads=heads)
+        expect_between(0, blocks=blocks, auxiliary=auxiliary)
+        expect_between(0, 1, lstm_dropout=lstm_dropout, block_dropout=block_dropout)
+        expect_between(0, 1, fusion_dropout=fusion_dropout, clip_dropout=clip_dropout)
+        expect_between(1 / sample_rate, hop=hop)
+        expect_multiple(2, "because positions are pairs of a sine and a cosine", width=width)
+        expect_multiple(block_heads, "the number of heads of a block (--model.block_heads)", width=width)
+        expect_multiple(heads, "the number of heads (--model.heads)", inner=inner)
         if batch_norm and pooling == "max":
             raise SERZooError("cross_attn: batch_norm normalises a mean over time. Set pooling to mean, or leave it out.")
         self.auxiliary = auxiliary

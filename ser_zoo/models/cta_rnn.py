@@ -42,9 +42,9 @@ import torch
 from torch import Tensor, nn
 
 from ser_zoo.encoders import EncoderOptions, EncoderOutput, SpeechEncoder
-from ser_zoo.errors import SERZooError
 from ser_zoo.features import Frames, frame_mask
 from ser_zoo.models.base import Optim, SERModule
+from ser_zoo.models.checks import expect_between
 from ser_zoo.models.layers import (
     ChannelAttention,
     ClipDropout,
@@ -204,7 +204,7 @@ class CTARNN(SERModule):
         optim: loss, optimiser and schedule.
 
     Raises:
-        SERZooError: ``stride`` or ``reduction`` is less than 1.
+        SERZooError: a width, ``reduction`` or ``stride`` is less than 1, or a dropout is not from 0 to 1.
     """
 
     name: ClassVar[str] = "cta_rnn"
@@ -238,9 +238,8 @@ class CTARNN(SERModule):
     ) -> None:
         super().__init__(labels, optim, sample_rate)
         self.save_hyperparameters()
-        for what, value in (("stride", stride), ("reduction", reduction)):
-            if value < 1:
-                raise SERZooError(f"cta_rnn: {what} is {value}; expected 1 or more.")
+        expect_between(1, width=width, reduction=reduction, hidden=hidden, dense=dense, stride=stride)
+        expect_between(0, 1, dropout=dropout, clip_dropout=clip_dropout)
         self.network: CTARNNNetwork = CTARNNNetwork(
             classes=len(labels),
             encoder=SpeechEncoder(encoder, layers, finetune_from, encoder_options),

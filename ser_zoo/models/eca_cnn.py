@@ -46,6 +46,7 @@ from ser_zoo.data import Batch
 from ser_zoo.errors import SERZooError
 from ser_zoo.features import Frames, FrontEnd, Spectrogram, frame_mask
 from ser_zoo.models.base import Optim, SERModule
+from ser_zoo.models.checks import expect_between
 from ser_zoo.models.layers import MaskedConv2d, Scaler, Standardise, masked_mean
 
 PADDED = 0.1  # seconds, at least, to which a window is zero-padded: the narrowest of 128 mel bands needs bins closer than 14 Hz
@@ -162,6 +163,9 @@ class EcaCNN(SERModule):
         optim: Optim = Optim(lr=1e-3, optimizer="adam", weight_decay=0.0),  # noqa: B008 - frozen, so safe to share
     ) -> None:
         super().__init__(labels, optim, sample_rate)
+        expect_between(1, channels=min(channels, default=1))
+        expect_between(0, 1, dropout=dropout)
+        expect_between(1 / sample_rate, hop=hop)
         if not windows or min(windows) <= 0:
             raise SERZooError(f"--model.windows {list(windows)} makes no sense; expected one or more lengths in seconds.")
         if mels < POOLED or len(channels) < POOLS:

@@ -54,6 +54,7 @@ from ser_zoo.encoders.speechbrain import decline_quirks
 from ser_zoo.errors import SERZooError
 from ser_zoo.features import Frames, FrontEnd
 from ser_zoo.models.base import Optim, SERModule
+from ser_zoo.models.checks import expect_between, expect_multiple
 
 WINDOW = 0.025  # seconds, SpeechBrain's default
 KERNELS, DILATIONS = (5, 3, 3, 3, 1), (1, 2, 3, 4, 1)  # of the first layer, the three blocks and the aggregation
@@ -223,10 +224,12 @@ class Ecapa(SERModule):
     ) -> None:
         super().__init__(labels, optim, sample_rate)
         self.save_hyperparameters()
-        if channels % res2net_scale:
-            raise SERZooError(
-                f"ecapa: channels / res2net_scale is {channels} / {res2net_scale}; expected a whole number, one width per part."
-            )
+        expect_between(1, mels=mels, channels=channels, res2net_scale=res2net_scale, se_channels=se_channels)
+        expect_between(1, attention_channels=attention_channels, embedding=embedding)
+        expect_between(0, 1, dropout=dropout)
+        expect_between(0, margin=margin, scale=scale)
+        expect_between(1 / sample_rate, hop=hop)
+        expect_multiple(res2net_scale, "the number of parts (--model.res2net_scale)", channels=channels)
         self.network: EcapaNetwork = EcapaNetwork(
             classes=len(labels),
             sample_rate=sample_rate,

@@ -47,9 +47,9 @@ from torch import Tensor, nn
 
 from ser_zoo.data import Batch
 from ser_zoo.encoders import EncoderOptions, EncoderOutput, SpeechEncoder
-from ser_zoo.errors import SERZooError
 from ser_zoo.features import MFCC, Frames, FrontEnd, Prosody, frame_mask, normalise_per_clip
 from ser_zoo.models.base import Optim, SERModule
+from ser_zoo.models.checks import expect_between, expect_multiple
 from ser_zoo.models.layers import FusionBlock, LayerMix, MaskedBiRNN, Scaler, Standardise, StateScaling, masked_mean
 
 MFCC_WINDOW = 0.04  # seconds
@@ -195,11 +195,14 @@ class HumpCat(SERModule):
     ) -> None:
         super().__init__(labels, optim, sample_rate)
         self.save_hyperparameters()
-        if width % (2 * heads):
-            raise SERZooError(
-                f"hump_cat: width is {width}, and half of it does not divide among {heads} heads. "
-                f"Expected a multiple of {2 * heads}; change width or heads."
-            )
+        expect_between(1, coefficients=coefficients, lstm_hidden=lstm_hidden, lstm_layers=lstm_layers, width=width)
+        expect_between(1, heads=heads, feedforward=feedforward)
+        expect_between(0, blocks=blocks)
+        expect_between(0, 1, dropout=dropout)
+        expect_between(1 / sample_rate, hop=hop)
+        expect_multiple(
+            2 * heads, f"because the {heads} heads (--model.heads) of the first stage share half of it", width=width
+        )
         self.network: HumpCatNetwork = HumpCatNetwork(
             classes=len(labels),
             encoder=SpeechEncoder(encoder, layers, finetune_from, encoder_options),

@@ -37,6 +37,7 @@ from torch import Tensor, nn
 from ser_zoo.encoders import EncoderOptions, EncoderOutput, SpeechEncoder
 from ser_zoo.features import frame_mask
 from ser_zoo.models.base import Optim, SERModule
+from ser_zoo.models.checks import expect_between
 from ser_zoo.models.layers import Condense, LayerMix, PooledBatchNorm, StateScaling, masked_mean
 
 
@@ -113,6 +114,7 @@ class Probe(SERModule):
     ) -> None:
         super().__init__(labels, optim, sample_rate)
         self.save_hyperparameters()
+        expect_between(1, projection=projection)
         self.network: ProbeNetwork = ProbeNetwork(
             classes=len(labels),
             encoder=SpeechEncoder(encoder, layers, finetune_from, encoder_options),

@@ -14,6 +14,7 @@ import torch
 
 from ser_zoo.data import Batch, SERDataModule
 from ser_zoo.data.datamodule import collate
+from ser_zoo.errors import SERZooError
 from ser_zoo.inference import load_model
 from ser_zoo.models import MODELS, create_model, list_models, model_class
 from tests.models.small import NEEDS_ENCODER, SMALL, batch_of, small_model
@@ -181,6 +182,18 @@ def test_names_of_parameters_are_those_of_earlier_checkpoints(name: str, encoder
     golden = json.loads((Path(__file__).parent / "parameter_names.json").read_text())
     state = small_model(name, encoders).state_dict()
     assert [f"{key} {list(value.shape)}" for key, value in state.items() if ".encoder." not in key] == golden[name]
+
+
+@every_model
+def test_numbers_that_make_no_sense_are_refused_by_name(name: str, encoders: Path) -> None:
+    arguments = inspect.signature(model_class(name)).parameters.values()
+    senseless = [(argument.name, 0) for argument in arguments if argument.annotation == "int" and argument.name != "blocks"]
+    senseless += [(argument.name, -1) for argument in arguments if argument.annotation in ("int", "float")]
+    senseless += [(argument.name, 1.5) for argument in arguments if "dropout" in argument.name]
+    senseless += [("projection", 0)] if name == "probe" else []
+    for option, value in senseless:
+        with pytest.raises(SERZooError, match=rf"--model\.{option}\b"):
+            small_model(name, encoders, **{option: value})
 
 
 @every_model

@@ -8,7 +8,6 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ser_zoo.encoders import EncoderOutput
-from ser_zoo.errors import SERZooError
 from ser_zoo.models import create_model
 from ser_zoo.models.base import Optim
 from ser_zoo.models.layers import average_frames
@@ -134,9 +133,3 @@ def test_given_states_are_used_instead_of_the_encoder(tmp_path: Path) -> None:
         states, lengths = model.encode(batch)
         other = model.network(batch.waveforms, batch.lengths, EncoderOutput(states.flip(2), lengths))
     assert not torch.allclose(other, model(batch))
-
-
-@pytest.mark.parametrize("name", ["stride", "reduction"])
-def test_sizes_below_one_are_refused(name: str, tmp_path: Path) -> None:
-    with pytest.raises(SERZooError, match=f"cta_rnn: {name} is 0; expected 1 or more"):
-        small_model("cta_rnn", tmp_path, **{name: 0})

@@ -1,0 +1,41 @@
+"""Refuse numbers that make no sense before a network is built of them, by the name of the option that sets them."""
+
+from __future__ import annotations
+
+from math import isfinite
+
+from ser_zoo.errors import SERZooError
+
+
+def expect_between(low: float, high: float = float("inf"), /, group: str = "--model", **values: float | None) -> None:
+    """Refuse values outside a range.
+
+    Args:
+        low: the smallest that makes sense.
+        high: the largest.
+        group: of the options.
+        **values: by the names of their options; None, which stands for no number, is let pass.
+
+    Raises:
+        SERZooError: a value is less than ``low`` or more than ``high``, or no finite number.
+    """
+    for name, value in values.items():
+        if value is not None and not (low <= value <= high and isfinite(value)):
+            expected = f"{low:g} or more" if high == float("inf") else f"{low:g} to {high:g}"
+            raise SERZooError(f"{group}.{name} {value:g} makes no sense; expected {expected}.")
+
+
+def expect_multiple(of: int, reason: str, **values: int) -> None:
+    """Refuse values that are not divisible.
+
+    Args:
+        of: the divisor, 1 or more.
+        reason: why, as the end of the sentence.
+        **values: by the names of their options below ``--model``.
+
+    Raises:
+        SERZooError: a value is no multiple of ``of``.
+    """
+    for name, value in values.items():
+        if value % of:
+            raise SERZooError(f"--model.{name} {value} makes no sense; expected a multiple of {of}, {reason}.")
