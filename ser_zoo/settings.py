@@ -29,3 +29,8 @@ def flat(nested: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 def settled(config: Mapping[str, Any]) -> dict[str, Any]:
     """The settings of a row's or a cell's ``config``, flat, with those that came after it was made."""
     return {**ADDED, **flat(config)}
+
+
+def told(config: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings of a ``config``, flat, without those that stand as older rows had them: one that comes changes no row's."""
+    return {key: value for key, value in flat(config).items() if key not in ADDED or value != ADDED[key]}

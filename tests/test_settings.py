@@ -6,7 +6,7 @@ import pytest
 
 from ser_zoo.evaluation import Run
 from ser_zoo.models.base import Optim
-from ser_zoo.settings import ADDED, flat, settled
+from ser_zoo.settings import ADDED, flat, settled, told
 
 
 def test_mappings_in_mappings_become_one() -> None:
@@ -17,6 +17,13 @@ def test_what_a_row_says_goes_before_what_older_ones_were_made_under(monkeypatch
     monkeypatch.setattr("ser_zoo.settings.ADDED", {"model.gain": 0.0})
     assert settled({"model": {"width": 3}}) == {"model.width": 3, "model.gain": 0.0}
     assert settled({"model": {"gain": 0.5}}) == {"model.gain": 0.5}
+
+
+def test_a_setting_that_comes_later_leaves_what_is_told_of_a_row_as_it_was(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = told({"model": {"width": 3}})
+    monkeypatch.setattr("ser_zoo.settings.ADDED", {"model.gain": 0.0})
+    assert told({"model": {"width": 3}}) == told({"model": {"width": 3, "gain": 0.0}}) == before
+    assert told({"model": {"width": 3, "gain": 0.5}}) == {"model.width": 3, "model.gain": 0.5}
 
 
 def test_older_rows_were_made_under_what_is_the_default_now() -> None:

@@ -16,7 +16,7 @@ import numpy.typing as npt
 from ser_zoo.errors import ProtocolError, RunError, UnknownNameError
 from ser_zoo.evaluation.result import ROW, Predicted, Row, read_predictions, read_result
 from ser_zoo.protocols import find_protocol
-from ser_zoo.settings import settled
+from ser_zoo.settings import settled, told
 
 
 @dataclass(frozen=True)
@@ -168,7 +168,7 @@ def _settings(row: Row) -> str:
     if encoder is not None and row["config"]["model"].get("finetune_from") is not None:
         # Its weights are those after the training, which no two folds share.
         encoder = {key: value for key, value in encoder.items() if key != "weights"}
-    deciding = row["labels"], row["protocol"]["hash"], settled(row["config"]), encoder
+    deciding = row["labels"], row["protocol"]["hash"], told(row["config"]), encoder
     return hashlib.sha256(json.dumps(deciding, sort_keys=True).encode()).hexdigest()[:8]
 
 
