@@ -9,6 +9,8 @@ ADDED: Mapping[str, object] = {
     "model.optim.linear_delta": 0.0,
     "model.optim.encoder_rest": 0.0,
     "model.optim.change_below": False,
+    "model.directions": "acoustic",
+    "model.frame_encoder": "bilstm",
     "refit": False,
 }
 """Settings that came when there were rows already, and what those rows were made under."""

@@ -1,10 +1,12 @@
 from __future__ import annotations
 
+import inspect
 from dataclasses import asdict
 
 import pytest
 
 from ser_zoo.evaluation import Run
+from ser_zoo.models import list_models, model_class
 from ser_zoo.models.base import Optim
 from ser_zoo.settings import ADDED, flat, settled, told
 
@@ -28,5 +30,10 @@ def test_a_setting_that_comes_later_leaves_what_is_told_of_a_row_as_it_was(monke
 
 def test_older_rows_were_made_under_what_is_the_default_now() -> None:
     # Or a row made without the setting and one made before it came would be told apart.
-    now = {f"model.optim.{key}": value for key, value in asdict(Optim()).items()} | asdict(Run("probe"))
-    assert {key: now[key] for key in ADDED} == ADDED
+    now = [(f"model.optim.{key}", value) for key, value in asdict(Optim()).items()] + [*asdict(Run("probe")).items()]
+    for model in list_models():
+        arguments = inspect.signature(model_class(model)).parameters.values()
+        now += [(f"model.{argument.name}", argument.default) for argument in arguments]
+    found = [(key, value) for key, value in now if key in ADDED]
+    assert {key for key, _ in found} == ADDED.keys()
+    assert all(value == ADDED[key] for key, value in found)

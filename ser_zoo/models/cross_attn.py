@@ -11,17 +11,37 @@ Equations (M: T2 acoustic frames, w: the encoder's layer, T1 frames)
     F' = LN(A + Drop(W_o [h_1 .. h_n]))               F  = LN(F' + Drop(FFN(F')))
     z  = max_t (F_t W_c + b)                          z' = max_t ReLU(A_t W_c + b)    (the same W_c)
     L  = FL(z, y) + alpha FL(z', y),                  FL = (1 - p_y)^gamma CE, gamma = 0.5, alpha = 0.4
+    Both directions: z = max_t (F_t W_c + b) + max_t (G_t W_g + b_g), where G is made as F is, of S over A in place of A over S
 
 Known from the released code
     Every default below; wav2vec2-base tapped at block 9, its convolutions frozen and its transformer fine-tuned; one learning
     rate 4e-5, batch 2 x 4, 20 epochs, patience 7 on the mean recall of the validation side (which the code calls WA), a
     scheduler that never acts; clips cut at 13 s and repeated up to 3 s; pre-emphasis 0.97, 40 MFCC, 2048-point frames
     every 10 ms, 128 HTK mel bands.
+    The network of the authors' published checkpoint: ``blocks=1``, ``block_heads=1``, ``block_dropout=0``,
+    ``lstm_dropout=0.1``, ``fusion_dropout=0.3``, ``pooling="mean"``, ``auxiliary=0`` and cross-entropy; 8 heads in the package,
+    4 where it is evaluated.
+    Its variant of both directions: a second fusion block, a classifier of its own, and the sum of the pooled logits; of that
+    network, with ``directions="both"``, 4 heads and ``fusion_dropout=0.4``. With mean pooling this is one linear layer on both
+    means side by side.
+    Ablations of the acoustic branch: a linear layer in place of the BiLSTM (``frame_encoder="linear"``); W_m alone (``"none"``;
+    its class gives the blocks a wrong width and cannot run); and neither BiLSTM nor blocks (``blocks=0`` as well).
+    A variant on the last layer of WavLM base plus, whose fusion is the attention alone.
 
 Deviations and our choices
     Masks. The released code masks nothing: padding is read by the BiLSTM, attended to, and can win the maximum. Here a clip
-    gives the same logits alone and in a padded batch; ``masked=False`` restores the released behaviour for everything after
-    the encoder. The encoder itself always masks.
+    gives the same logits alone and in a padded batch; with ``masked=False`` what comes after encoder and front end lets padding
+    in as the released code does. What it reads there is not the same: the released MFCC are those of the padded waveform, so of
+    silence, and here they are 0; and the encoder itself always masks.
+    Both directions. The auxiliary loss stays that of A under W_c. ``clip_dropout`` and ``batch_norm`` act on both alike. The
+    weights over time that are shown are those of A over S.
+    Ablations. The released ones read MFCC that are not L2-normalised, because that is done inside the BiLSTM's class, and have
+    no PE where there are no blocks; here both stay.
+    Left out. ArcFace: its released class hands that loss neither logits nor labels and cannot run, and a margin of an angle is
+    for one embedding per clip, not for the maximum of frame logits. The bare attention of the WavLM variant: the rest of it can
+    be set.
+    Dropout. The released feed-forwards drop before their GELU; here those of the blocks drop after it and that of the fusion
+    does not, and the blocks drop attention weights as well.
     The mel bands of the MFCC are not divided by their widths, as librosa's are in the released code.
     ``acoustic`` offers the spectrograms that the paper speaks of and the code lacks: ``log_mel`` (80 bands, 25/10 ms) and
     ``spectrogram`` (201 linear bands, 25/10 ms), each with per-clip mean and variance normalisation and a linear layer to 40.
@@ -30,9 +50,10 @@ Deviations and our choices
     few dimensions of Whisper are hundreds of times larger than the others and would be all that is left.
     ``clip_dropout`` drops channels of a whole clip: dropout that differs from frame to frame is averaged out by mean pooling.
     ``batch_norm`` scales the pooled vector: means over time differ far less between clips than frames do, and without it they
-    are learned several times more slowly. ``residual=False`` takes A out of F, where new speakers are to be told by S alone.
+    are learned several times more slowly. ``residual=False`` takes A out of F, where new speakers are to be told by S alone;
+    of both directions it takes S out of G likewise.
     ``state_stride`` averages frames of S, which mean pooling would do anyway, and saves their share of the time.
-    ``pooling="mean"`` is that of the authors' published checkpoint. ``loss="focal"`` has no class weights in the source.
+    ``loss="focal"`` has no class weights in the source.
 """
 
 from __future__ import annotations
@@ -63,6 +84,8 @@ from ser_zoo.models.layers import (
 )
 
 Acoustic = Literal["mfcc", "log_mel", "spectrogram"]
+FrameEncoder = Literal["bilstm", "linear", "none"]
+Directions = Literal["acoustic", "both"]
 Scaling = Literal["none", "training", "frame"]  # the tanh that may follow elsewhere is part of this network
 ACOUSTIC_WIDTH = 40  # coefficients of the source, and the width to which the spectrograms are projected
 
@@ -95,6 +118,22 @@ def acoustic_frames(kind: Acoustic, sample_rate: int, hop: float) -> MFCC | Spec
     return Spectrogram(sample_rate, round(0.025 * sample_rate), hop, mels=mels, emphasis=0.97)
 
 
+class BackDirection(nn.Module):
+    """What S over A needs of its own.
+
+    Args:
+        fusion: its cross-attention.
+        norm: of the mean over time, if that is normalised.
+        classifier: of its frames.
+    """
+
+    def __init__(self, fusion: FusionBlock, norm: PooledBatchNorm | None, classifier: nn.Linear) -> None:
+        super().__init__()
+        self.fusion = fusion
+        self.norm = norm
+        self.classifier = classifier
+
+
 class CrossAttnNetwork(nn.Module):
     """The network; the arguments are those of ``CrossAttn``."""
 
@@ -107,6 +146,7 @@ class CrossAttnNetwork(nn.Module):
         hop: float,
         state_scaling: Scaling,
         state_stride: int,
+        frame_encoder: FrameEncoder,
         lstm_hidden: int,
         lstm_layers: int,
         lstm_dropout: float,
@@ -115,6 +155,7 @@ class CrossAttnNetwork(nn.Module):
         block_heads: int,
         block_dropout: float,
         feedforward: int,
+        directions: Directions,
         inner: int,
         heads: int,
         fusion_dropout: float,
@@ -134,17 +175,24 @@ class CrossAttnNetwork(nn.Module):
         self.masked = masked
         self.mix = LayerMix(len(encoder.layers), encoder.width, state_scaling)
         self.semantic = nn.Linear(encoder.width, width)
-        self.lstm = MaskedBiRNN(ACOUSTIC_WIDTH, lstm_hidden, lstm_layers, lstm_dropout)
-        self.project = nn.Linear(2 * lstm_hidden, width)
+        size = {"bilstm": 2 * lstm_hidden, "linear": lstm_hidden, "none": ACOUSTIC_WIDTH}[frame_encoder]
+        bilstm, linear = frame_encoder == "bilstm", frame_encoder == "linear"
+        self.lstm = MaskedBiRNN(ACOUSTIC_WIDTH, lstm_hidden, lstm_layers, lstm_dropout) if bilstm else None
+        self.linear = nn.Linear(ACOUSTIC_WIDTH, lstm_hidden) if linear else nn.Identity()
+        self.project = nn.Linear(size, width)
         self.positions = SinusoidalPositions(width)
         self.blocks = nn.ModuleList(
             nn.TransformerEncoderLayer(width, block_heads, feedforward, block_dropout, F.gelu, batch_first=True)
             for _ in range(blocks)
         )
-        self.fusion = FusionBlock(width, inner, heads, feedforward, fusion_dropout, residual)
+
+        def direction() -> tuple[FusionBlock, PooledBatchNorm | None, nn.Linear]:
+            fusion = FusionBlock(width, inner, heads, feedforward, fusion_dropout, residual)
+            return fusion, PooledBatchNorm(width) if batch_norm else None, nn.Linear(width, classes)
+
         self.clip_dropout = ClipDropout(clip_dropout)
-        self.norm = PooledBatchNorm(width) if batch_norm else None
-        self.classifier = nn.Linear(width, classes)
+        self.fusion, self.norm, self.classifier = direction()
+        self.back = BackDirection(*direction()) if directions == "both" else None
 
     def forward(
         self,
@@ -173,11 +221,11 @@ class CrossAttnNetwork(nn.Module):
         """Main and auxiliary logits, (B, C) each."""
         (acoustic, acoustic_mask), (semantic, state_lengths) = self._branches(waveforms, lengths, encoded, frames)
         semantic_mask = frame_mask(state_lengths, semantic.shape[1]) if self.masked else None
-        fused = self.clip_dropout(self.fusion(acoustic, semantic, semantic_mask))
-        if self.norm is None:
-            main = self._pool(self.classifier(fused), acoustic_mask)
-        else:
-            main = self.classifier(self.norm(masked_mean(fused, acoustic_mask)))
+        fused = self.fusion(acoustic, semantic, semantic_mask)
+        main = self._read(fused, acoustic_mask, self.norm, self.classifier)
+        if self.back is not None:
+            fused = self.back.fusion(semantic, acoustic, acoustic_mask)
+            main = main + self._read(fused, semantic_mask, self.back.norm, self.back.classifier)
         auxiliary = self._pool(self.classifier(acoustic).relu(), acoustic_mask)
         return main, auxiliary
 
@@ -188,7 +236,10 @@ class CrossAttnNetwork(nn.Module):
         encoded: EncoderOutput | None = None,
         frames: Sequence[Frames] | None = None,
     ) -> Frames:
-        """What each head takes of each frame of S, (B, T1, heads): the mean over the frames of A, summing to 1 over a clip."""
+        """What each head takes of each frame of S, (B, T1, heads): the mean over the frames of A, summing to 1 over a clip.
+
+        What S takes of the frames of A, where both directions are there, is not among them: it lies at other times.
+        """
         (acoustic, acoustic_mask), (semantic, state_lengths) = self._branches(waveforms, lengths, encoded, frames)
         valid = frame_mask(state_lengths, semantic.shape[1])
         weights = self.fusion.attention.weights(acoustic, semantic, valid if self.masked else None)
@@ -211,7 +262,8 @@ class CrossAttnNetwork(nn.Module):
         if not self.masked:
             counts = torch.full_like(counts, frames.shape[1])
         mask = frame_mask(counts, frames.shape[1])
-        hidden = self.positions(self.project(self.lstm(frames, counts)))
+        encoded = self.linear(frames) if self.lstm is None else self.lstm(frames, counts)
+        hidden = self.positions(self.project(encoded))
         for block in self.blocks:
             hidden = block(hidden, src_key_padding_mask=~mask)
         return hidden, mask
@@ -223,7 +275,15 @@ class CrossAttnNetwork(nn.Module):
             semantic, lengths = average_frames(semantic, lengths, self.state_stride)
         return self.semantic(self.clip_dropout(semantic)), lengths
 
-    def _pool(self, frame_logits: Tensor, mask: Tensor) -> Tensor:
+    def _read(self, fused: Tensor, mask: Tensor | None, norm: PooledBatchNorm | None, classifier: nn.Linear) -> Tensor:
+        """Logits (B, C) of one direction: (B, T, width), (B, T) or None where all is valid."""
+        fused = self.clip_dropout(fused)
+        if norm is None:
+            return self._pool(classifier(fused), mask)
+        logits: Tensor = classifier(norm(masked_mean(fused, mask)))
+        return logits
+
+    def _pool(self, frame_logits: Tensor, mask: Tensor | None) -> Tensor:
         return (masked_max if self.pooling == "max" else masked_mean)(frame_logits, mask)
 
 
@@ -240,25 +300,33 @@ class CrossAttn(SERModule):
         state_stride: encoder frames that are averaged to one of S.
         acoustic: input of the acoustic branch.
         hop: seconds between acoustic frames.
+        frame_encoder: what acoustic frames pass before the linear layer to ``width``: a BiLSTM, a linear layer to
+            ``lstm_hidden``, or nothing.
         lstm_hidden: width per direction of the BiLSTM.
         lstm_layers: its layers.
         lstm_dropout: between them.
-        width: of both branches.
+        width: of both branches; even.
         blocks: self-attention blocks of the acoustic branch.
         block_heads: heads of each.
         block_dropout: in each.
         feedforward: hidden width of the blocks and of the fusion.
+        directions: of the cross-attention: acoustic frames attend to those of S, or both to each other, by a second fusion and
+            classifier whose logits are added.
         inner: width of the cross-attention over all heads.
         heads: heads of the cross-attention.
         fusion_dropout: in the fusion.
-        residual: add A to what it attends to in the fusion; without it A only chooses among the frames of S.
+        residual: add A to what it attends to in the fusion; without it A only chooses among the frames of S. Of both directions
+            the other one likewise.
         clip_dropout: of whole channels of a clip, in A, before S's linear layer and before the classifier.
         pooling: of the frame logits over time.
         batch_norm: normalise the mean over time before the classifier; only with mean pooling.
         auxiliary: weight alpha of the loss of the acoustic branch; 0 leaves it out.
-        masked: keep padding out of everything; False is the released behaviour.
+        masked: keep padding out of everything; False lets it in after encoder and front end, as the released code does.
         sample_rate: Hz; that of the encoder.
         optim: loss, optimiser and schedule.
+
+    Raises:
+        SERZooError: a number makes no sense, or ``batch_norm`` is asked for under max pooling.
     """
 
     name: ClassVar[str] = "cross_attn"
@@ -282,6 +350,7 @@ class CrossAttn(SERModule):
         state_stride: int = 1,
         acoustic: Acoustic = "mfcc",
         hop: float = 0.01,
+        frame_encoder: FrameEncoder = "bilstm",
         lstm_hidden: int = 512,
         lstm_layers: int = 2,
         lstm_dropout: float = 0.3,
@@ -290,6 +359,7 @@ class CrossAttn(SERModule):
         block_heads: int = 4,
         block_dropout: float = 0.3,
         feedforward: int = 1024,
+        directions: Directions = "acoustic",
         inner: int = 256,
         heads: int = 8,
         fusion_dropout: float = 0.4,
@@ -324,6 +394,7 @@ class CrossAttn(SERModule):
             hop=hop,
             state_scaling=state_scaling,
             state_stride=state_stride,
+            frame_encoder=frame_encoder,
             lstm_hidden=lstm_hidden,
             lstm_layers=lstm_layers,
             lstm_dropout=lstm_dropout,
@@ -332,6 +403,7 @@ class CrossAttn(SERModule):
             block_heads=block_heads,
             block_dropout=block_dropout,
             feedforward=feedforward,
+            directions=directions,
             inner=inner,
             heads=heads,
             fusion_dropout=fusion_dropout,

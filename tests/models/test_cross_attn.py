@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import lightning as L
 import pytest
@@ -11,11 +12,15 @@ from torch.utils.data import DataLoader
 from ser_zoo.data import SERDataModule
 from ser_zoo.encoders import EncoderOptions, FeatureStore
 from ser_zoo.errors import EncoderError, SERZooError
+from ser_zoo.features import frame_mask
 from ser_zoo.inference import load_model
 from ser_zoo.models import create_model
 from ser_zoo.models.base import Optim
+from ser_zoo.models.layers import FusionBlock
 from tests.models.small import batch_of, small_model
 from tests.tiny import tiny_encoder
+
+CHECKPOINTED = EncoderOptions(gradient_checkpointing=True)
 
 
 @pytest.mark.parametrize("acoustic", ["mfcc", "log_mel", "spectrogram"])
@@ -55,6 +60,151 @@ def test_without_residual_acoustic_frames_only_choose(residual: bool, tmp_path: 
             for values in (frames.values, frames.values.flip(-1))
         )
     assert torch.allclose(one, other, atol=1e-5) is not residual
+
+
+VARIANTS: list[dict[str, Any]] = [
+    {"directions": "both"},
+    {"directions": "both", "batch_norm": True, "pooling": "mean", "residual": False, "state_stride": 3, "clip_dropout": 0.2},
+    {"directions": "both", "frame_encoder": "linear", "finetune_from": 2, "encoder_options": CHECKPOINTED},
+    {"frame_encoder": "linear"},
+    {"frame_encoder": "none", "acoustic": "log_mel"},
+    {"frame_encoder": "none", "blocks": 0},
+]
+every_variant = pytest.mark.parametrize("changes", VARIANTS, ids=lambda changes: " ".join(changes))
+
+
+@every_variant
+def test_a_variant_is_independent_of_padding_and_of_the_encoders_output_being_known(
+    changes: dict[str, Any], tmp_path: Path
+) -> None:
+    model = small_model("cross_attn", tmp_path, **changes).eval()
+    batch = batch_of(model, [0.5, 1.2])
+    with torch.no_grad():
+        together = model(batch)
+        torch.testing.assert_close(together[:1], model(batch_of(model, [0.5])), atol=1e-4, rtol=0)
+        torch.testing.assert_close(model.network(batch.waveforms, batch.lengths), together, atol=1e-5, rtol=0)
+
+
+@every_variant
+def test_every_parameter_of_a_variant_gets_a_gradient(changes: dict[str, Any], tmp_path: Path) -> None:
+    model = small_model("cross_attn", tmp_path, **changes).train()
+    model.loss(batch_of(model, [0.6, 1.0, 0.8])).backward()
+    trained = {key: p.grad for key, p in model.named_parameters() if p.requires_grad}
+    assert [key for key, gradient in trained.items() if gradient is None or not gradient.abs().sum() > 0] == []
+
+
+@every_variant
+def test_a_saved_variant_has_the_same_logits(changes: dict[str, Any], tmp_path: Path) -> None:
+    model = small_model("cross_attn", tmp_path, **changes)
+    quiet = {"logger": False, "enable_progress_bar": False, "enable_checkpointing": False, "default_root_dir": tmp_path}
+    trainer = L.Trainer(max_epochs=1, accelerator="cpu", **quiet)
+    trainer.fit(model, train_dataloaders=DataLoader([batch_of(model, [0.5, 0.7, 0.6])], batch_size=None))
+    trainer.save_checkpoint(tmp_path / "m.ckpt")
+    batch = batch_of(model, [0.5, 0.8])
+    with torch.no_grad():
+        assert torch.equal(load_model(tmp_path / "m.ckpt")(batch), model.eval()(batch))
+
+
+def attend(block: FusionBlock, queries: torch.Tensor, memory: torch.Tensor) -> torch.Tensor:
+    """LN(Y + FFN(Y)), Y = LN(Q + Attention(Q, K, K)) of (T, D) and (S, D), head by head."""
+    attention = block.attention
+    q, k, v = attention.query(queries), attention.key(memory), attention.value(memory)
+    size = q.shape[-1] // attention.heads
+    heads = [slice(at, at + size) for at in range(0, q.shape[-1], size)]
+    joined = torch.cat([(q[:, head] @ k[:, head].T / size**0.5).softmax(-1) @ v[:, head] for head in heads], dim=-1)
+    hidden = F.layer_norm(queries + attention.output(joined), queries.shape[-1:])
+    return F.layer_norm(hidden + block.feedforward(hidden), hidden.shape[-1:])
+
+
+@pytest.mark.parametrize("settings", [{"pooling": "max"}, {"pooling": "mean"}, {"pooling": "mean", "batch_norm": True}])
+def test_both_directions_add_the_logits_of_states_that_attend_to_acoustic_frames(
+    settings: dict[str, Any], tmp_path: Path
+) -> None:
+    model = small_model("cross_attn", tmp_path, directions="both", **settings).eval()
+    network, back = model.network, model.network.back
+    batch = batch_of(model, [0.5, 1.2])
+    with torch.no_grad():
+        for norm in (network.norm, back.norm):
+            if norm is not None:
+                torch.nn.init.normal_(norm.running_mean)
+                torch.nn.init.uniform_(norm.running_var, 0.5, 2.0)
+        logits = model(batch)
+        (acoustic, mask), (semantic, lengths) = network._branches(batch.waveforms, batch.lengths, None, None)
+        for row, states in enumerate(lengths.tolist()):
+            a, s = acoustic[row, mask[row]], semantic[row, :states]
+            expected = torch.zeros(3)
+            parts = [(network.fusion, network.norm, network.classifier, a, s), (back.fusion, back.norm, back.classifier, s, a)]
+            for fusion, norm, classifier, queries, memory in parts:
+                fused = attend(fusion, queries, memory)
+                if norm is not None:
+                    fused = (fused - norm.running_mean) / (norm.running_var + norm.eps).sqrt()
+                frames = classifier(fused)
+                expected += frames.amax(0) if settings["pooling"] == "max" else frames.mean(0)
+            torch.testing.assert_close(logits[row], expected, atol=1e-5, rtol=1e-4)
+
+
+def test_a_second_direction_has_a_fusion_and_a_classifier_more(tmp_path: Path) -> None:
+    one, both = (small_model("cross_attn", tmp_path, directions=directions) for directions in ("acoustic", "both"))
+    added = both.state_dict().keys() - one.state_dict().keys()
+    parts = [key for key in one.state_dict() if key.startswith(("network.fusion.", "network.classifier."))]
+    assert added == {key.replace("network.", "network.back.", 1) for key in parts}
+    assert one.state_dict().keys() < both.state_dict().keys()
+
+
+def test_both_directions_let_padding_in_where_nothing_is_masked(tmp_path: Path) -> None:
+    model = small_model("cross_attn", tmp_path, directions="both", masked=False, pooling="mean").eval()
+    network, batch = model.network, batch_of(model, [0.5, 1.2])
+    with torch.no_grad():
+        (acoustic, _), (semantic, _) = network._branches(batch.waveforms, batch.lengths, None, None)
+        fused = attend(network.fusion, acoustic[0], semantic[0]), attend(network.back.fusion, semantic[0], acoustic[0])
+        expected = network.classifier(fused[0]).mean(0) + network.back.classifier(fused[1]).mean(0)
+        torch.testing.assert_close(model(batch)[0], expected, atol=1e-5, rtol=1e-4)
+
+
+def test_weights_over_time_are_those_of_acoustic_frames_in_both_directions(tmp_path: Path) -> None:
+    model = small_model("cross_attn", tmp_path, directions="both").eval()
+    alone = small_model("cross_attn", tmp_path).eval()
+    alone.load_state_dict(model.state_dict(), strict=False)
+    batch = batch_of(model, [0.5, 1.2])
+    found, expected = model.attention(batch), alone.attention(batch)
+    torch.testing.assert_close(found.values, expected.values)
+    assert torch.equal(found.lengths, expected.lengths)
+
+
+@pytest.mark.parametrize("kind", ["linear", "none"])
+def test_without_a_bilstm_acoustic_frames_pass_linear_layers_alone(kind: str, tmp_path: Path) -> None:
+    model = small_model("cross_attn", tmp_path, frame_encoder=kind, blocks=0).eval()
+    network, batch = model.network, batch_of(model, [0.5])
+    (frames,) = network.front_end(batch.waveforms, batch.lengths)
+    with torch.no_grad():
+        (acoustic, mask), _ = network._branches(batch.waveforms, batch.lengths, None, None)
+        values = frames.values / frames.values.norm(dim=-1, keepdim=True)
+        if kind == "linear":
+            assert network.linear.weight.shape == (8, 40)
+            values = F.linear(values, network.linear.weight, network.linear.bias)
+        expected = network.positions(F.linear(values, network.project.weight, network.project.bias))
+    torch.testing.assert_close(acoustic, expected, atol=1e-5, rtol=1e-4)
+    assert torch.equal(mask, frame_mask(frames.lengths, acoustic.shape[1]))
+    assert not [key for key in network.state_dict() if key.startswith("lstm.")]
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"lstm_layers": -2}, r"--model\.lstm_layers -2 makes no sense; expected 1 or more"),
+        ({"state_stride": 0}, r"--model\.state_stride 0 makes no sense; expected 1 or more"),
+        ({"blocks": -1}, r"--model\.blocks -1 makes no sense; expected 0 or more"),
+        ({"fusion_dropout": 1.5}, r"--model\.fusion_dropout 1\.5 makes no sense; expected 0 to 1"),
+        ({"block_dropout": float("nan")}, r"--model\.block_dropout nan makes no sense"),
+        ({"hop": 0.0}, r"--model\.hop 0 makes no sense"),
+        ({"width": 15, "block_heads": 3}, r"--model\.width 15 makes no sense; expected a multiple of 2, because positions"),
+        ({"width": 16, "block_heads": 3}, r"--model\.width 16 .* multiple of 3, .* \(--model\.block_heads\)"),
+        ({"inner": 15}, r"--model\.inner 15 .* multiple of 2, the number of heads \(--model\.heads\)"),
+    ],
+)
+def test_numbers_that_make_no_sense_are_refused(changes: dict[str, Any], message: str, tmp_path: Path) -> None:
+    with pytest.raises(SERZooError, match=message):
+        small_model("cross_attn", tmp_path, **changes)
 
 
 def test_normalising_a_maximum_is_refused(tmp_path: Path) -> None:
