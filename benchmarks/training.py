@@ -15,8 +15,8 @@ epoch    the second epoch of the recipe of RAVDESS (fold 1) without its copies a
          included, and the share of its training that is spent on data: waiting for batches, and reading what is kept of
          encoder and front end. If the encoder's
          features are not kept yet in ``$SER_ZOO_CACHE``, they are before the first epoch.
-memory   the largest resident size of ``ser-zoo fit`` with the recipe of RAVDESS on fold 1, from nothing kept on; files that are
-         mapped into memory count.
+memory   the largest resident size of ``ser-zoo fit`` with the recipe of RAVDESS, all its folds and epochs, from nothing kept
+         on; files that are mapped into memory count.
 
 RAVDESS is expected under ``$SER_ZOO_DATA``. The number of threads is that of torch (``OMP_NUM_THREADS``). Writes
 ``benchmarks/results/speed/training.json``; parts that are not run keep what they had.
@@ -76,7 +76,6 @@ def main() -> None:
     parser.add_argument("--models", nargs="+", default=["cta_rnn", "cross_attn"], help="recipes of epoch and memory")
     parser.add_argument("--repeats", type=int, default=5, help="timed steps")
     parser.add_argument("--steps", type=int, default=10, help="over which losses are followed")
-    parser.add_argument("--max_epochs", type=int, help="of memory; default: the recipe's")
     parser.add_argument("--output", type=Path, default=RESULT)
     options = parser.parse_args()
     if options.encoder is None and set(options.only) != {"step"}:
@@ -94,7 +93,7 @@ def main() -> None:
         },
         "memory": lambda: {
             "encoder": Path(options.encoder).name,
-            "models": {model: memory(model, options.encoder, options.max_epochs) for model in options.models},
+            "models": {model: memory(model, options.encoder) for model in options.models},
         },
     }
     results = json.loads(options.output.read_text()) if options.output.is_file() else {}
@@ -360,15 +359,15 @@ class Clock(Callback):
             self.epochs[-1].seconds = self.idle_since - self.epochs[-1].begun
 
 
-def memory(model: str, encoder: str, max_epochs: int | None) -> dict[str, Any]:
-    """Largest resident size of a whole run of a fold in a process of its own."""
+def memory(model: str, encoder: str) -> dict[str, Any]:
+    """Largest resident size of a whole run in a process of its own."""
     command = [str(Path(sys.executable).with_name("ser-zoo")), "fit", "--config", recipe(model), "--model.encoder", encoder]
-    command += [] if max_epochs is None else [f"--trainer.max_epochs={max_epochs}"]
+    command += ["--folds=all"]
     with tempfile.TemporaryDirectory() as folder:
         command += ["--run_dir", f"{folder}/run", "--trainer.enable_progress_bar=false"]
         size = peak_memory(command, {"SER_ZOO_CACHE": f"{folder}/cache"})
-        row = json.loads((Path(folder) / "run" / "fold-1" / "result.json").read_text())
-    return {"epochs": row["selection"]["epochs"], "fold": row["fold"], "peak_gib": size / 2**30}
+        rows = [json.loads(path.read_text()) for path in sorted(Path(folder).glob("run/fold-*/result.json"))]
+    return {"folds": len(rows), "epochs": sum(row["selection"]["epochs"] for row in rows), "peak_gib": size / 2**30}
 
 
 def peak_memory(command: Sequence[str], environment: Mapping[str, str]) -> int:
@@ -408,9 +407,9 @@ def show_epoch(models: Mapping[str, Mapping[str, Any]]) -> None:
 
 def show_memory(models: Mapping[str, Mapping[str, Any]]) -> None:
     """Print the sizes."""
-    print("\nmemory: RAVDESS, fold 1, largest resident size")
+    print("\nmemory: RAVDESS, largest resident size")
     for name, result in models.items():
-        print(f"  {name:12} {result['peak_gib']:6.2f} GiB in {result['epochs']} epochs")
+        print(f"  {name:12} {result['peak_gib']:6.2f} GiB in {result['folds']} folds, {result['epochs']} epochs")
 
 
 SHOW = {"step": show_step, "epoch": show_epoch, "memory": show_memory}
