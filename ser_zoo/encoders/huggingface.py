@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch.nn.utils.parametrize import is_parametrized
 
 from ser_zoo.encoders.adapters import PROJECTIONS, add_adapters, is_adapter, name_in_source
-from ser_zoo.encoders.network import Network, recompute, valid
+from ser_zoo.encoders.network import Network, recompute
 from ser_zoo.encoders.options import DTYPES, EncoderOptions
 from ser_zoo.encoders.other import OtherNetwork
 from ser_zoo.encoders.pico import MODEL_TYPE, PicoNetwork
@@ -26,6 +26,7 @@ from ser_zoo.encoders.speechbrain import SpeechBrainNetwork
 from ser_zoo.encoders.waveform import FAMILIES, WaveformNetwork
 from ser_zoo.encoders.whisper import WhisperNetwork
 from ser_zoo.errors import EncoderError
+from ser_zoo.features import frame_mask
 
 if TYPE_CHECKING:
     from ser_zoo.encoders.checkpoint import Checkpoint
@@ -134,7 +135,7 @@ class SpeechEncoder(nn.Module):
         """What ``forward`` gives, but the states of a frozen encoder in ``feature_dtype``, as they are kept."""
         lengths = lengths.to(waveforms.device).clamp(min=1)
         waveforms = waveforms.float()
-        waveforms = waveforms.masked_fill(~valid(lengths, waveforms.shape[1]), 0.0)
+        waveforms = waveforms.masked_fill(~frame_mask(lengths, waveforms.shape[1]), 0.0)
         with ExitStack() as stack:
             if self.frozen:
                 low = self.options.precision == "bfloat16"
@@ -144,7 +145,7 @@ class SpeechEncoder(nn.Module):
         states = states.float()
         if self.frozen:
             states = self._low(states)
-        beyond = ~valid(frames, states.shape[2])
+        beyond = ~frame_mask(frames, states.shape[2])
         if bool(beyond.any()):
             states = states.masked_fill(beyond[:, None, :, None], 0.0)
         return EncoderOutput(states, frames)
@@ -175,7 +176,7 @@ class SpeechEncoder(nn.Module):
             return None
         start = self.kept_layers[-1]
         above = self.network.resume(states[:, -1], frames, start).float()
-        above = above.masked_fill(~valid(frames, above.shape[2])[:, None, :, None], 0.0)
+        above = above.masked_fill(~frame_mask(frames, above.shape[2])[:, None, :, None], 0.0)
         known = dict(zip(self.kept_layers[:-1], states.unbind(1), strict=False))
         known |= dict(zip((layer for layer in self.layers if layer >= start), above.unbind(1), strict=True))
         return EncoderOutput(torch.stack([known[layer] for layer in self.layers], dim=1), frames)

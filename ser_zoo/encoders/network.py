@@ -1,4 +1,4 @@
-"""What the encoder networks share: the way through the transformer blocks, and masks."""
+"""What the encoder networks share: the way through the transformer blocks."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
+
+from ser_zoo.features import frame_mask
 
 
 class Network(nn.Module):
@@ -69,7 +71,7 @@ class Network(nn.Module):
         Returns:
             (B, L', T, D).
         """
-        mask = valid(frames, hidden.shape[1])[:, None, None]
+        mask = frame_mask(frames, hidden.shape[1])[:, None, None]
         return self.run_blocks(hidden, None if bool(mask.all()) else mask, start)
 
     def final_norm(self) -> nn.Module | None:
@@ -110,8 +112,3 @@ def _recomputed(forward: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
 def first(output: Tensor | tuple[Tensor, ...]) -> Tensor:
     """The hidden states in a block's output, which is a tuple in some versions of transformers."""
     return output[0] if isinstance(output, tuple) else output
-
-
-def valid(lengths: Tensor, size: int) -> Tensor:
-    """(B, ``size``) bool mask, True where valid, from (B,) ``lengths``."""
-    return torch.arange(size, device=lengths.device) < lengths[:, None]

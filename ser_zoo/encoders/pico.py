@@ -19,12 +19,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from ser_zoo.encoders.network import Network, valid
+from ser_zoo.encoders.network import Network
 from ser_zoo.encoders.whisper import LogMel
 from ser_zoo.errors import EncoderError
 
 if TYPE_CHECKING:
     from ser_zoo.encoders.checkpoint import Checkpoint
+from ser_zoo.features import frame_mask
 
 MODEL_TYPE = "pico"
 # LogMel imagines a clip padded to its window, of which nothing is left to see where clips are not cut into windows.
@@ -145,7 +146,7 @@ class PicoNetwork(Network):
             lengths = (lengths + 1) // 2
             hidden = _zeroed(functional.gelu(conv(hidden)), lengths)
         hidden = (hidden + functional.gelu(self.near(hidden))).transpose(1, 2)
-        keep = valid(lengths, hidden.shape[1])
+        keep = frame_mask(lengths, hidden.shape[1])
         mask = None if bool(keep.all()) else keep[:, None, None]
         return self.run_blocks(hidden, mask), lengths
 
@@ -212,4 +213,4 @@ def log_mel(config: PicoConfig) -> LogMel:
 
 def _zeroed(hidden: Tensor, lengths: Tensor) -> Tensor:
     """(B, D, T) with zeros beyond each length."""
-    return hidden * valid(lengths, hidden.shape[2])[:, None]
+    return hidden * frame_mask(lengths, hidden.shape[2])[:, None]

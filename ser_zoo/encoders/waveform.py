@@ -23,10 +23,11 @@ from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
 from ser_zoo.encoders.attention import attend, use_in
-from ser_zoo.encoders.network import Network, first, valid
+from ser_zoo.encoders.network import Network, first
 
 if TYPE_CHECKING:
     from ser_zoo.encoders.checkpoint import Checkpoint
+from ser_zoo.features import frame_mask
 
 FAMILIES = ("wav2vec2", "hubert", "wavlm", "data2vec-audio", "unispeech", "unispeech-sat")
 
@@ -86,7 +87,7 @@ class WaveformNetwork(Network):
         hidden, frames = self._front(waveforms, lengths)
         # Under autocast the blocks add to what this is, and a sum in half precision loses what they add.
         hidden = first(self.projection(hidden.transpose(1, 2))).float()
-        mask = valid(frames, hidden.shape[1])
+        mask = frame_mask(frames, hidden.shape[1])
         keep = None if bool(mask.all()) else mask
         hidden = hidden if keep is None else hidden * keep[:, :, None]
         hidden = hidden + self._positions(hidden, keep)
@@ -248,7 +249,7 @@ def normalized(waveforms: Tensor, lengths: Tensor) -> Tensor:
         waveforms: (B, T), zero beyond each length.
         lengths: (B,) int64, at least 1.
     """
-    keep, count = valid(lengths, waveforms.shape[1]), lengths[:, None]
+    keep, count = frame_mask(lengths, waveforms.shape[1]), lengths[:, None]
     centred = (waveforms - waveforms.sum(1, keepdim=True) / count) * keep
     variance = centred.square().sum(1, keepdim=True) / count
     return centred / torch.sqrt(variance + 1e-7)

@@ -25,10 +25,11 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from ser_zoo.encoders.attention import use_in
-from ser_zoo.encoders.network import Network, valid
+from ser_zoo.encoders.network import Network
 
 if TYPE_CHECKING:
     from ser_zoo.encoders.checkpoint import Checkpoint
+from ser_zoo.features import frame_mask
 
 Lengths = TypeVar("Lengths", int, Tensor)
 
@@ -111,7 +112,7 @@ class WhisperNetwork(Network):
             mel, _ = self.mel(waveforms, lengths, self.window // self.hop)
         else:
             mel, mel_frames = self.mel(waveforms, lengths, 2 * size)
-            keep, mask = valid(mel_frames, mel.shape[-1])[:, None], valid(frames, size)[:, None, None]
+            keep, mask = frame_mask(mel_frames, mel.shape[-1])[:, None], frame_mask(frames, size)[:, None, None]
             if bool(mask.all()):
                 mask = None
         # A clip alone has zeros beyond its end before each convolution: so must it have in a batch.

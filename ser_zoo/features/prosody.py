@@ -21,9 +21,8 @@ import math
 
 import torch
 from torch import Tensor, nn
-from torchaudio.functional import amplitude_to_DB
 
-from ser_zoo.features.spectral import AMIN, TOP_DB, Frames, frame_mask
+from ser_zoo.features.spectral import Frames, decibel, frame_mask
 
 VOICING, SILENCE = 0.45, 0.03  # standard values of Boersma's program Praat
 # Our choice, four times that of Praat, which has the path to guard it against jumps down an octave. With this value the fewest
@@ -90,8 +89,7 @@ class Prosody(nn.Module):
 
         window = self.window.float()
         power = (frames * window).square().sum(-1) / window.square().sum()
-        # As in `Spectrogram`: a channel dimension, so that the range below the loudest frame is taken per clip.
-        loudness = amplitude_to_DB(power[:, None, :, None], 10.0, AMIN, 0.0, TOP_DB)[:, 0, :, 0]
+        loudness = decibel(power[..., None])[..., 0]
 
         period, periodicity = self._best_peak(frames * window)
         peaks = frames[..., points // PERIODS : -(points // PERIODS)].abs().amax(-1)  # of the middle: one lowest period

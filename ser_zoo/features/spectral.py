@@ -17,6 +17,7 @@ from torchaudio.functional import create_dct, melscale_fbanks
 TOP_DB = 80.0  # librosa's default range below the loudest value
 AMIN = 1e-10  # librosa's default floor of power
 MelNorm = Literal["slaney"] | None
+FINE = 0.1  # seconds
 BLOCK = 16  # mel bands that are made by one product: of the bins that all of them ignore, none is read
 
 
@@ -92,9 +93,8 @@ class Spectrogram(nn.Module):
         return Frames(self.decibel(power * mask) * mask, counts)
 
     def decibel(self, power: Tensor) -> Tensor:
-        """(B, N, bands) power, zero beyond each clip's end -> the same in dB, at most ``TOP_DB`` below the clip's loudest."""
-        decibel = 10 * power.clamp(min=AMIN).log10()
-        return torch.maximum(decibel, decibel.amax((1, 2), keepdim=True) - TOP_DB)
+        """`decibel` of power; subclasses may have another range."""
+        return decibel(power)
 
     def _squares(self, waveforms: Tensor, lengths: Tensor) -> Tensor:
         """(B, T // hop + 1, n_fft + 2): of each bin the squares of its real and its imaginary part, side by side.
@@ -157,9 +157,23 @@ class MFCC(nn.Module):
 
     def forward(self, waveforms: Tensor, lengths: Tensor) -> Frames:
         """(B, T) waveforms, (B,) samples -> (B, T // hop + 1, coefficients)."""
-        decibel, counts = self.spectrogram(waveforms, lengths)
+        level, counts = self.spectrogram(waveforms, lengths)
         with torch.autocast(waveforms.device.type, enabled=False):
-            return Frames(decibel @ self.dct.float(), counts)
+            return Frames(level @ self.dct.float(), counts)
+
+
+def decibel(power: Tensor) -> Tensor:
+    """(B, N, bands) power, zero beyond each clip's end -> the same in dB, at most ``TOP_DB`` below the clip's loudest."""
+    level = 10 * power.clamp(min=AMIN).log10()
+    return torch.maximum(level, level.amax((1, 2), keepdim=True) - TOP_DB)
+
+
+def fine_points(sample_rate: int, *windows: float) -> int:
+    """The least power of 2 that holds windows of so many seconds and parts the bands of the finest spectrograms here.
+
+    The narrowest of 128 mel bands needs bins closer than 14 Hz, so at least ``FINE`` seconds, to which windows are zero-padded.
+    """
+    return 1 << (round(max(FINE, *windows) * sample_rate) - 1).bit_length()
 
 
 def _blocks(bank: Tensor) -> Iterator[tuple[int, int, Tensor]]:

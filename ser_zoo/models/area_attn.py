@@ -57,7 +57,7 @@ from torch.nn import functional as F
 
 from ser_zoo.data import Batch
 from ser_zoo.errors import SERZooError
-from ser_zoo.features import Frames, FrontEnd, Spectrogram, frame_mask
+from ser_zoo.features import Frames, FrontEnd, Spectrogram, fine_points, frame_mask
 from ser_zoo.models.base import Optim, SERModule
 from ser_zoo.models.checks import expect_between
 from ser_zoo.models.layers import MaskedConv2d, Scaler, Standardise, masked_mean
@@ -66,7 +66,6 @@ Layout = Literal["grid", "released"]
 Key = Literal["mean", "max", "sample"]
 Value = Literal["sum", "mean", "max"]
 WINDOW = 0.05  # seconds
-PADDED = 0.1  # seconds, at least, to which a window is zero-padded: the narrowest of 128 mel bands needs bins closer than 14 Hz
 POOLED = 4  # frames and bands that become one position
 SAMPLE_EPSILON = 1e-6  # under the root of the deviation, as in the release of Li et al.
 
@@ -160,8 +159,7 @@ class AreaAttnNetwork(nn.Module):
     ) -> None:
         super().__init__()
         self.layout = layout
-        points = 1 << (round(PADDED * sample_rate) - 1).bit_length()
-        self.front_end = FrontEnd(Spectrogram(sample_rate, points, hop, WINDOW, mels))
+        self.front_end = FrontEnd(Spectrogram(sample_rate, fine_points(sample_rate, WINDOW), hop, WINDOW, mels))
         self.standardise = Standardise(mels)
         self.frequency = MaskedConv2d(1, parallel, (2, 10))
         self.time = MaskedConv2d(1, parallel, (8, 2))

@@ -44,17 +44,16 @@ from torch.nn import functional as F
 
 from ser_zoo.data import Batch
 from ser_zoo.errors import SERZooError
-from ser_zoo.features import Frames, FrontEnd, Spectrogram, frame_mask
+from ser_zoo.features import Frames, FrontEnd, Spectrogram, fine_points, frame_mask
 from ser_zoo.models.base import Optim, SERModule
 from ser_zoo.models.checks import expect_between
 from ser_zoo.models.layers import MaskedConv2d, Scaler, Standardise, masked_mean
 
-PADDED = 0.1  # seconds, at least, to which a window is zero-padded: the narrowest of 128 mel bands needs bins closer than 14 Hz
 POOLS = 3  # layers with pooling
 POOLED = 2**POOLS  # frames and bands that become one position
 
 
-class ChannelAttention(nn.Module):
+class EfficientChannelAttention(nn.Module):
     """Efficient channel attention (Wang et al. 2020): weighs channels by their means and those of neighbouring channels.
 
     Args:
@@ -94,14 +93,14 @@ class EcaCNNNetwork(nn.Module):
         dropout: float,
     ) -> None:
         super().__init__()
-        points = 1 << (round(max(PADDED, *windows) * sample_rate) - 1).bit_length()
+        points = fine_points(sample_rate, *windows)
         self.front_end = FrontEnd(*(Spectrogram(sample_rate, points, hop, window, mels) for window in windows))
         self.standardise = Standardise(len(windows), mels)
         self.convolutions = nn.ModuleList(
             MaskedConv2d(size, width, pool=number < POOLS)
             for number, (size, width) in enumerate(zip([1, *channels], channels, strict=False))
         )
-        self.attention = nn.ModuleDict({str(layer): ChannelAttention(channels[layer - 1]) for layer in eca})
+        self.attention = nn.ModuleDict({str(layer): EfficientChannelAttention(channels[layer - 1]) for layer in eca})
         self.dropout = nn.Dropout(dropout)
         self.classifier = nn.Linear(channels[-1], classes)
 

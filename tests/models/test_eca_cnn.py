@@ -10,18 +10,18 @@ from ser_zoo.data import SERDataModule
 from ser_zoo.errors import SERZooError
 from ser_zoo.features import frame_mask
 from ser_zoo.models import create_model
-from ser_zoo.models.eca_cnn import ChannelAttention
+from ser_zoo.models.eca_cnn import EfficientChannelAttention
 from tests.models.small import batch_of, small_model
 
 
 @pytest.mark.parametrize(("channels", "width"), [(16, 3), (64, 3), (128, 5), (256, 5), (512, 5), (2048, 7)])
 def test_the_kernel_grows_with_the_channels(channels: int, width: int) -> None:
     # Widths that the reference implementation of Wang et al. gives.
-    assert ChannelAttention(channels).convolution.kernel_size == (width,)
+    assert EfficientChannelAttention(channels).convolution.kernel_size == (width,)
 
 
 def test_channels_are_weighed_by_neighbouring_means_of_the_valid_frames() -> None:
-    layer = ChannelAttention(16)
+    layer = EfficientChannelAttention(16)
     counts = torch.tensor([5, 2])
     values = torch.randn(2, 16, 5, 3, generator=torch.Generator().manual_seed(0))
     weighed = layer(values, counts)
