@@ -6,19 +6,23 @@ import inspect
 import json
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 import lightning as L
 import pytest
 import torch
+from torch import Tensor
 
 from ser_zoo.data import Batch, SERDataModule
 from ser_zoo.data.datamodule import collate
+from ser_zoo.encoders import EncoderOptions
 from ser_zoo.errors import SERZooError
 from ser_zoo.inference import load_model
 from ser_zoo.models import MODELS, create_model, list_models, model_class
+from ser_zoo.models.base import ENCODER_PREFIX, SERModule
 from tests.models.small import NEEDS_ENCODER, SMALL, batch_of, small_model
-from tests.tiny import tiny_encoder
+from tests.tiny import FAMILIES, tiny_encoder
 
 DEFAULT_ENCODERS = {  # width and blocks
     "facebook/hubert-base-ls960": (768, 12),
@@ -66,13 +70,45 @@ def test_logits_have_a_column_per_class(name: str, classes: int, seconds: list[f
 
 
 @every_model
-def test_every_trained_parameter_gets_a_gradient_and_no_frozen_one(name: str, encoders: Path) -> None:
+@pytest.mark.parametrize("seconds", [[0.1], [0.5], [1e-9, 0.1, 0.5, 1.0]], ids=["0.1 s", "0.5 s", "mixed"])
+def test_every_trained_parameter_gets_a_gradient(name: str, seconds: list[float], encoders: Path) -> None:
     model = small_model(name, encoders).train()
+    model.loss(batch_of(model, seconds)).backward()
+    gradients = {key: parameter.grad for key, parameter in model.named_parameters() if parameter.requires_grad}
+    assert [key for key, gradient in gradients.items() if gradient is None or not gradient.abs().sum() > 0] == []
+    assert all(gradient is not None and gradient.isfinite().all() for gradient in gradients.values())
+
+
+@every_model
+def test_a_clip_of_one_sample_can_be_trained_on(name: str, encoders: Path) -> None:
+    """Of its one frame attention takes all whatever its scores, and recurrent weights see zeros: their gradients are zero."""
+    model = small_model(name, encoders).train()
+    model.loss(batch_of(model, [1e-9])).backward()
+    gradients = [parameter.grad for parameter in model.parameters() if parameter.requires_grad]
+    assert all(gradient is not None and gradient.isfinite().all() for gradient in gradients)
+    assert any(gradient is not None and gradient.any() for gradient in gradients)
+
+
+@pytest.mark.parametrize("name", sorted(NEEDS_ENCODER))
+@pytest.mark.parametrize(
+    ("first", "trained"),
+    [(None, ()), (0, ("",)), (2, ("network.blocks.1.", "network.blocks.2.", "network.norm_after."))],
+    ids=["frozen", "everything", "from the second block"],
+)
+def test_a_step_changes_the_chosen_blocks_and_no_others(
+    name: str, first: int | None, trained: tuple[str, ...], encoders: Path
+) -> None:
+    model = small_model(name, encoders, finetune_from=first).train()
+    assert model.encoder is not None
+    chosen = {key for key, parameter in model.encoder.named_parameters() if parameter.requires_grad}
+    assert chosen == {key for key, _ in model.encoder.named_parameters() if key.startswith(trained)}
+    assert all(p.requires_grad for key, p in model.named_parameters() if not key.startswith(ENCODER_PREFIX))
+    before = {key: value.clone() for key, value in model.encoder.state_dict().items()}
+    optimiser = model.configure_optimizers()
+    assert isinstance(optimiser, torch.optim.Optimizer)
     model.loss(batch_of(model, [0.6, 1.0, 0.8])).backward()
-    without = [key for key, p in model.named_parameters() if p.requires_grad and (p.grad is None or not p.grad.abs().sum() > 0)]
-    frozen = [key for key, p in model.named_parameters() if not p.requires_grad and p.grad is not None]
-    assert without == []
-    assert frozen == []
+    optimiser.step()
+    assert {key for key, value in model.encoder.state_dict().items() if not torch.equal(value, before[key])} == chosen
 
 
 @every_model
@@ -130,7 +166,7 @@ def test_overfits_sixteen_clips(name: str, encoders: Path) -> None:
 
 
 @every_model
-def test_saved_and_loaded_model_has_the_same_logits(name: str, encoders: Path, small_emo_db: Path, tmp_path: Path) -> None:
+def test_saved_and_loaded_model_predicts_the_same(name: str, encoders: Path, small_emo_db: Path, tmp_path: Path) -> None:
     data = SERDataModule("emo_db", str(small_emo_db), batch_size=16, sample_rate=22_050 if name == "cnn_attn" else 16_000)
     model = small_model(name, encoders, labels_of(data))
     trainer = L.Trainer(max_epochs=1, logger=False, default_root_dir=tmp_path, enable_progress_bar=False, accelerator="cpu")
@@ -141,6 +177,10 @@ def test_saved_and_loaded_model_has_the_same_logits(name: str, encoders: Path, s
     with torch.no_grad():
         assert torch.equal(loaded(batch), model.eval()(batch))
     assert loaded.preparation == data.preparation
+    ((expected,), (found,)) = (trainer.predict(which, datamodule=data) for which in (model, loaded))
+    assert found["ids"] == expected["ids"]
+    assert sorted(found["ids"]) == sorted(row.id for row in data.split.test)
+    assert torch.equal(found["logits"], expected["logits"])
 
 
 @every_model
@@ -161,8 +201,12 @@ def test_trains_under_bf16(name: str, encoders: Path, small_emo_db: Path, tmp_pa
     model = small_model(name, encoders, labels_of(data))
     quiet = {"logger": False, "enable_progress_bar": False, "enable_checkpointing": False, "default_root_dir": tmp_path}
     trainer = L.Trainer(max_epochs=1, precision="bf16-mixed", accelerator="cpu", **quiet)
+    before = {key: parameter.detach().clone() for key, parameter in model.named_parameters()}
     trainer.fit(model, datamodule=data)
     assert trainer.callback_metrics["train/loss"].isfinite()
+    assert all(value.isfinite().all() for value in model.state_dict().values())
+    moved = {key for key, parameter in model.named_parameters() if not torch.equal(parameter, before[key])}
+    assert moved == {key for key, parameter in model.named_parameters() if parameter.requires_grad}
 
 
 def test_every_architecture_trains_over_two_processes(encoders: Path, small_emo_db: Path) -> None:
@@ -179,9 +223,26 @@ def test_every_architecture_trains_over_two_processes(encoders: Path, small_emo_
 @every_model
 def test_names_of_parameters_are_those_of_earlier_checkpoints(name: str, encoders: Path) -> None:
     """To change a name on purpose, say in the commit which checkpoints no longer load, and mend the golden file."""
-    golden = json.loads((Path(__file__).parent / "parameter_names.json").read_text())
     state = small_model(name, encoders).state_dict()
-    assert [f"{key} {list(value.shape)}" for key, value in state.items() if ".encoder." not in key] == golden[name]
+    own = {key: value for key, value in state.items() if not key.startswith(ENCODER_PREFIX)}
+    assert shapes(own) == golden("parameter_names")[name]
+
+
+@pytest.mark.parametrize("family", [*FAMILIES, "pico"])
+def test_names_of_an_encoders_parameters_are_those_of_earlier_checkpoints(family: str, encoders: Path) -> None:
+    """Those of a fine-tuned encoder hold them all; for a change see above."""
+    source = {"encoder": "pico"} if family == "pico" else {"family": family}
+    model = small_model("probe", encoders, finetune_from=1, **source)
+    assert shapes(encoder_state(model)) == golden("encoder_parameter_names")[family]
+
+
+@pytest.mark.parametrize("family", ["wav2vec2-stable", "whisper"])
+def test_names_of_adapters_are_those_of_earlier_checkpoints(family: str, encoders: Path) -> None:
+    model = small_model("probe", encoders, family=family, finetune_from=2, encoder_options=EncoderOptions(lora_rank=2))
+    assert model.encoder is not None
+    left_out = {ENCODER_PREFIX + key for key in model.encoder.in_source()}
+    adapters = {key: value for key, value in encoder_state(model).items() if key not in left_out}
+    assert shapes(adapters) == golden("encoder_parameter_names")[f"{family}, adapters"]
 
 
 @every_model
@@ -199,6 +260,19 @@ def test_numbers_that_make_no_sense_are_refused_by_name(name: str, encoders: Pat
 @every_model
 def test_small_settings_exist(name: str) -> None:
     assert name in SMALL
+
+
+def encoder_state(model: SERModule) -> dict[str, Tensor]:
+    return {key: value for key, value in model.state_dict().items() if key.startswith(ENCODER_PREFIX)}
+
+
+def shapes(state: Mapping[str, Tensor]) -> list[str]:
+    return [f"{key} {list(value.shape)}" for key, value in state.items()]
+
+
+def golden(file: str) -> dict[str, list[str]]:
+    names: dict[str, list[str]] = json.loads((Path(__file__).parent / f"{file}.json").read_text())
+    return names
 
 
 def labels_of(data: SERDataModule) -> int:
