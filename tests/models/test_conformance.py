@@ -209,7 +209,7 @@ def test_trains_under_bf16(name: str, encoders: Path, small_emo_db: Path, tmp_pa
     assert moved == {key for key, parameter in model.named_parameters() if parameter.requires_grad}
 
 
-def test_every_architecture_trains_over_two_processes(encoders: Path, small_emo_db: Path) -> None:
+def test_every_architecture_trains_and_predicts_over_two_processes(encoders: Path, small_emo_db: Path) -> None:
     for name in NEEDS_ENCODER:
         small_model(name, encoders)  # makes the encoder, which both processes read
     command = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", "2", "--master_port", "0"]
@@ -217,7 +217,7 @@ def test_every_architecture_trains_over_two_processes(encoders: Path, small_emo_
     done = subprocess.run([*command, str(small_emo_db), str(encoders)], capture_output=True, text=True, cwd=ROOT)
     assert done.returncode == 0, done.stderr[-3000:]
     for name in [*list_models(), "cross_attn resting"]:
-        assert f"{name} trained=True alike=True world=2" in done.stdout
+        assert f"{name} trained=True alike=True predicted=True world=2" in done.stdout
 
 
 @every_model
