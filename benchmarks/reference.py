@@ -118,14 +118,17 @@ class CrossAttnReference(nn.Module):
     Args:
         encoder: folder of a wav2vec 2.0.
         classes: how many.
+        cut: leave those further blocks out, as ours does.
     """
 
     LAYER, WIDTH, INNER, HEADS = 9, 512, 256, 8
     GAMMA, ALPHA = 0.5, 0.4  # of the focal loss, and weight of the acoustic branch's own
 
-    def __init__(self, encoder: str, classes: int) -> None:
+    def __init__(self, encoder: str, classes: int, cut: bool = False) -> None:
         super().__init__()
         self.encoder = eager_encoder(encoder)
+        if cut:
+            self.encoder.encoder.layers = self.encoder.encoder.layers[: self.LAYER]
         settings = {"n_fft": 2048, "hop_length": 160, "n_mels": 128, "pad_mode": "constant"}
         self.extract = MFCC(RATE, COEFFICIENTS, melkwargs=settings)
         self.semantic = nn.Linear(self.encoder.config.hidden_size, self.WIDTH)

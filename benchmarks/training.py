@@ -5,12 +5,13 @@
 step     a training step of ``co_attn`` and ``cross_attn`` on 4 clips of 3 s of noise, an encoder of the shape of wav2vec2-base
          with random weights, everything trained, in float32 and, where the processor multiplies it, under bfloat16 autocast;
          beside it the networks of ``reference.py`` in float32 with the same optimiser as torch has it by default (ours is
-         fused). All steps are timed in turns and the fastest of ``--repeats`` counts. ``co_attn`` is ours by default, whole
-         clips and no row of 153 600; ``co_attn (faithful)`` is the released network. cross_attn's MFCC are computed
-         in the step by all; co_attn's features in our steps only: its reference is given them, as its authors extract
-         them beforehand. Before the timing, the loss is followed over ``--steps`` steps without dropout, in every way
-         from the same weights and on the same batches; but ``co_attn`` by default is another network than the
-         released one, so its losses are compared between precisions only.
+         fused); that of cross_attn twice, as released, where three blocks of the encoder run without use, and cut to the nine
+         that are used. All steps are timed in turns and the fastest of ``--repeats`` counts. ``co_attn`` is ours by default,
+         whole clips and no row of 153 600; ``co_attn (faithful)`` is the released network. cross_attn's MFCC are computed in
+         the step by all; co_attn's features in our steps only: its reference is given them, as its authors extract them
+         beforehand. Before the timing, the loss is followed over ``--steps`` steps without dropout, in every way from the same
+         weights and on the same batches; but ``co_attn`` by default is another network than the released one, so its losses are
+         compared between precisions only.
 epoch    the second epoch of the recipe of RAVDESS (fold 1) without its copies at other speeds, validation and checkpoints
          included, and the share of its training that is spent on data: waiting for batches, and reading what is kept of
          encoder and front end. If the encoder's
@@ -34,6 +35,7 @@ import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -194,11 +196,19 @@ def cross_attn(encoder: str, repeats: int, steps: int) -> dict[str, Any]:
     """Ours beside the reference."""
     torch.manual_seed(0)
     model = create_model("cross_attn", LABELS, encoder=encoder, finetune_from=0)
-    plain = CrossAttnReference(encoder, len(LABELS))
     assert isinstance(model.network, CrossAttnNetwork)
-    plain.copy(model.network)
-    baseline = reference(plain, lambda batch: plain.loss(batch.waveforms, batch.labels), model.optim)
-    return compare(baseline, {"cross_attn": ours(model)}, {"cross_attn"}, batches_of_noise(), repeats, steps)
+    baselines = []
+    for cut in (False, True):
+        plain = CrossAttnReference(encoder, len(LABELS), cut)
+        plain.copy(model.network)
+        baselines.append(reference(plain, partial(plain_loss, plain), model.optim))
+    whole, cut_off = baselines
+    return compare(whole, {"cross_attn": ours(model)}, {"cross_attn"}, batches_of_noise(), repeats, steps, cut_off)
+
+
+def plain_loss(network: CrossAttnReference, batch: Batch) -> Tensor:
+    """The reference's loss of a batch."""
+    return network.loss(batch.waveforms, batch.labels)
 
 
 def batches_of_noise() -> list[Batch]:
@@ -209,7 +219,13 @@ def batches_of_noise() -> list[Batch]:
 
 
 def compare(
-    baseline: Trained, networks: Mapping[str, Trained], same: set[str], batches: Sequence[Batch], repeats: int, steps: int
+    baseline: Trained,
+    networks: Mapping[str, Trained],
+    same: set[str],
+    batches: Sequence[Batch],
+    repeats: int,
+    steps: int,
+    cut: Trained | None = None,
 ) -> dict[str, Any]:
     """Times, parameters and losses of networks of ours and of their reference.
 
@@ -220,32 +236,33 @@ def compare(
         batches: for the losses, in turns.
         repeats: timed steps.
         steps: of the losses.
+        cut: the reference without what it computes and does not use, if there is such a thing; timed as well.
     """
     precisions = {"float32": False, "bfloat16": True} if low_precision() else {"float32": False}
-    plain = baseline.curve(False, batches, steps)
+    losses = baseline.curve(False, batches, steps)
     curves = {
         (name, precision): network.curve(low, batches, steps)
         for name, network in networks.items()
         for precision, low in precisions.items()
     }
-    ways = {"reference": baseline.stepper(False)}
+    plains = {"reference": baseline} | ({} if cut is None else {"cut_reference": cut})
+    ways = {name: plain.stepper(False) for name, plain in plains.items()}
     for name, network in networks.items():
         ways |= {f"{name} {precision}": network.stepper(low) for precision, low in precisions.items()}
     seconds = fastest(ways, warm=batches[-1], work=batches[-1], repeats=repeats)
-    whole = seconds["reference"]
     results = {}
     for name, network in networks.items():
         high, own = curves[name, "float32"], {precision: seconds[f"{name} {precision}"] for precision in precisions}
         results[name] = {
-            "parameters": {"ours": network.parameters(), "reference": baseline.parameters()},
-            "seconds_per_step": {"reference": whole, **own},
-            "ratio_to_reference": {precision: whole / value for precision, value in own.items()},
+            "parameters": {"ours": network.parameters(), **{key: value.parameters() for key, value in plains.items()}},
+            "seconds_per_step": {**{key: seconds[key] for key in plains}, **own},
+            **{f"ratio_to_{key}": {name: seconds[key] / value for name, value in own.items()} for key in plains},
             "losses": {
-                "reference": plain if name in same else None,
+                "reference": losses if name in same else None,
                 **{precision: curves[name, precision] for precision in precisions},
             },
             "largest_relative_difference_of_loss": {
-                "float32_to_reference": difference(high, plain) if name in same else None,
+                "float32_to_reference": difference(high, losses) if name in same else None,
                 "bfloat16_to_float32": difference(curves[name, "bfloat16"], high) if "bfloat16" in precisions else None,
             },
         }
@@ -389,7 +406,8 @@ def show_step(models: Mapping[str, Mapping[str, Any]]) -> None:
         counts = " and ".join(f"{count / 1e6:.1f} million ({who})" for who, count in result["parameters"].items())
         print(f"\n  {name}: parameters {counts}")
         for way, seconds in result["seconds_per_step"].items():
-            print(f"    {way:10} {seconds:7.3f} s a step   {result['ratio_to_reference'].get(way, 1.0):5.2f} x")
+            ratios = [result[key].get(way) for key in ("ratio_to_reference", "ratio_to_cut_reference") if key in result]
+            print(f"    {way:13} {seconds:7.3f} s a step   " + "   ".join(f"{ratio:5.2f} x" for ratio in ratios if ratio))
         for what, value in result["largest_relative_difference_of_loss"].items():
             if value is not None:
                 print(f"    loss, {what.replace('_', ' ')}: differs by at most {value:.1e} of it")
