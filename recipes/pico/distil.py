@@ -45,9 +45,9 @@ from tqdm import tqdm
 from ser_zoo.cache import atomic_path, cache_root
 from ser_zoo.encoders import SpeechEncoder
 from ser_zoo.encoders.checkpoint import Checkpoint
-from ser_zoo.encoders.network import valid
 from ser_zoo.encoders.pico import HOP, Pico, PicoConfig, PicoNetwork, log_mel, save_pico
 from ser_zoo.errors import SERZooError
+from ser_zoo.features import frame_mask
 
 LIMIT = 5.0  # standard deviations
 ROUND = 64  # frames of 10 ms: for each new shape of a batch a processor's kernels are compiled anew
@@ -195,7 +195,7 @@ class Distillation(LightningModule):
         with sdpa_kernel(SDPBackend.MATH) if mel.device.type == "cpu" else nullcontext():
             output, frames = self.network.encode(mel, lengths)
         hidden = output[:, 0]
-        keep = valid(frames, hidden.shape[1])
+        keep = frame_mask(frames, hidden.shape[1])
         # The prediction is linear, so that the mean of frames predicts the mean.
         mean = (hidden.float() * (keep / frames[:, None])[:, :, None]).sum(1)
         chosen = keep.flatten().nonzero()[:, 0]
