@@ -88,3 +88,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         except BrokenPipeError:  # the reader of our output (head, less) has closed it
             sys.stderr.close()
             return 0
+        except OSError as error:  # a folder that may not be written to, a full disk
+            if error.filename is None:
+                raise
+            reason = f"Cannot use {error.filename}: {error.strerror}. Expected a place that can be read and written."
+            print(f"ser-zoo: error: {reason}", file=sys.stderr)
+            return 1

@@ -248,7 +248,7 @@ def parse_folds(text: str, available: int) -> list[int]:
     folds: list[int] = []
     for part in str(text).split(","):
         first, dash, last = part.strip().partition("-")
-        if not first.isdigit() or (dash and not last.isdigit()):
+        if not first.isdigit() or (dash and not last.isdigit()) or int(last or first) < int(first):
             raise ProtocolError(f"--folds {text} is not understood. Expected all, or numbers like 1,3 or 2-5.")
         folds += range(int(first), int(last or first) + 1)
     if wrong := [fold for fold in folds if not 1 <= fold <= available]:
@@ -320,7 +320,13 @@ def _check_resumption(root: Path, folds: Sequence[int], config: Callable[[int], 
         file = fold_folder(root, fold) / "config.yaml"
         if not file.is_file():
             continue
-        before, now = (_deciding(yaml.safe_load(text) or {}) for text in (file.read_text(), config(fold)))
+        try:
+            begun = yaml.safe_load(file.read_text()) or {}
+        except (yaml.YAMLError, UnicodeDecodeError) as error:
+            raise RunError(
+                f"Cannot go on with {file.parent}: {file.name} is damaged ({type(error).__name__}). Start a new run."
+            ) from error
+        before, now = _deciding(begun), _deciding(yaml.safe_load(config(fold)))
         differing = sorted(key for key in before.keys() | now.keys() if before.get(key) != now.get(key))
         if differing:
             changes = "; ".join(f"{key} was {before.get(key)}, is {now.get(key)}" for key in differing[:5])

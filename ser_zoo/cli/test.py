@@ -27,7 +27,7 @@ def run(argv: Sequence[str]) -> int:
     options = _parser().parse_args(expand_names(argv))
     checkpoint = read_checkpoint(options.ckpt_path)
     data = _data(options, checkpoint)
-    check_identity(checkpoint, data, options.allow_mismatch)
+    mismatch = check_identity(checkpoint, data, options.allow_mismatch)
     model = load_model(options.ckpt_path, encoder=options.encoder)
     identity = data.identity()
     data.number_as(model.labels)
@@ -37,19 +37,23 @@ def run(argv: Sequence[str]) -> int:
     protocol = protocol_of(data)
     refit = bool((checkpoint.trained_on or {}).get("refit"))
     title = f"{checkpoint.model} on {corpus}, {protocol_text(protocol, refit)}, fold {data.fold}"
-    show_metrics(title, model.labels, metrics)
+    show_metrics(title + (f" (NOT WHAT IT WAS TRAINED FOR: {mismatch})" if mismatch else ""), model.labels, metrics)
     if options.output:
-        write_json(options.output, {"identity": identity, "protocol": protocol, "metrics": metrics})
+        about = {"model": checkpoint.model, "mismatch": mismatch, "identity": identity, "protocol": protocol}
+        write_json(options.output, {**about, "metrics": metrics})
     return 0
 
 
-def check_identity(checkpoint: Checkpoint, data: SERDataModule, allow: bool = False) -> None:
+def check_identity(checkpoint: Checkpoint, data: SERDataModule, allow: bool = False) -> str:
     """Refuse to test on other data than the checkpoint was trained to be tested on.
 
     Args:
         checkpoint: what it says of itself.
         data: that it is to be tested on.
         allow: the user knows, and takes other data, whose labels the checkpoint has all.
+
+    Returns:
+        What differs, in words; empty if nothing does. By it the protocol's word that no speaker is heard twice does not hold.
 
     Raises:
         MismatchError: something differs; labels that the checkpoint has not are never allowed, as no output means them.
@@ -63,12 +67,13 @@ def check_identity(checkpoint: Checkpoint, data: SERDataModule, allow: bool = Fa
             f"{', '.join(data.labels)}. Expected the same labels."
         )
     differing = [key for key in IDENTITY if expected.get(key) != found[key]]
+    changes = "; ".join(f"{key} was {expected.get(key)}, is {found[key]}" for key in differing)
     if differing and not allow:
-        changes = "; ".join(f"{key} was {expected.get(key)}, is {found[key]}" for key in differing)
         raise MismatchError(
             f"The checkpoint was not trained for this test ({changes}), so it may have been trained on these speakers. "
             "Leave out the arguments that differ, or pass --allow-mismatch if you know that they are new to it."
         )
+    return changes
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:  # imported where it is used, so that recordings can be verifi
     from torchaudio.transforms import Resample
 
 Waveform = npt.NDArray[np.float32]
+ADVICE = "Restore the file, or leave it out (in training with --data.on_bad_audio skip)."
 
 
 @dataclass(frozen=True)
@@ -62,14 +63,11 @@ def read_audio(path: Path, start: float = 0.0, end: float | None = None) -> tupl
             samples = file.read(frames, dtype="float32", always_2d=True)
     except (OSError, TypeError, soundfile.SoundFileError) as error:  # TypeError: headerless formats such as .raw
         reason = "the file does not exist" if not path.exists() else str(error).rstrip(".")
-        raise AudioError(
-            f"Cannot read {path}: {reason}. Expected a wav, flac, ogg, mp3 or aiff recording. "
-            "Restore the file, or leave it out with --data.on_bad_audio skip."
-        ) from error
+        raise AudioError(f"Cannot read {path}: {reason}. Expected a wav, flac, ogg, mp3 or aiff recording. {ADVICE}") from error
     waveform: Waveform = samples.mean(axis=1, dtype=np.float32) if samples.shape[1] > 1 else samples[:, 0]
     if len(waveform) == 0 or not np.isfinite(waveform).all():
         fault = "it holds no samples" if len(waveform) == 0 else "it holds values that are not finite"
-        raise AudioError(f"Cannot use {path}: {fault}. Restore the file, or leave it out with --data.on_bad_audio skip.")
+        raise AudioError(f"Cannot use {path}: {fault}. {ADVICE}")
     return np.ascontiguousarray(waveform), rate
 
 

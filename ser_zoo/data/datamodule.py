@@ -154,6 +154,9 @@ class SERDataModule(L.LightningDataModule):
         for name, value in sizes.items():
             if value is not None and value <= 0:
                 raise SERZooError(f"--data.{name} {value:g} makes no sense; expected more than 0.")
+        for name, least in {"min_seconds": self.preparation.min_seconds, "num_workers": self.num_workers}.items():
+            if least < 0:
+                raise SERZooError(f"--data.{name} {least:g} makes no sense; expected 0 or more.")
         named = ("augment", self.augment, Augmentation), ("augment_rows", self.augment_rows, RowAugmentation)
         for option, names, known in named:
             for name in names:

@@ -23,7 +23,8 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -58,11 +59,10 @@ TRAINER_KEYS = (
     "deterministic",
     "limit_train_batches",
     "limit_val_batches",
-    "limit_test_batches",
-    "limit_predict_batches",  # of the pass that fits the temperature
     "devices",
     "num_nodes",
 )
+WHOLE = ("limit_test_batches", "limit_predict_batches")  # of the test, and of the pass that fits the temperature
 PRECISIONS = ("32-true", "16-mixed", "bf16-mixed")  # of products; weights and features are float32
 
 
@@ -84,7 +84,7 @@ class Run:
         refit: test a new model that was trained on training and validation speakers, for as many epochs as were chosen.
 
     Raises:
-        RunError: patience without a metric to watch.
+        RunError: patience without a metric to watch, a number out of its range, or a test of a part of its utterances.
     """
 
     model: str
@@ -98,6 +98,16 @@ class Run:
     refit: bool = False
 
     def __post_init__(self) -> None:
+        given = {name: self.trainer.get(name) for name in WHOLE}  # an int counts batches, a float is a share of them
+        if limited := [name for name, value in given.items() if isinstance(value, int) or value not in (None, 1.0)]:
+            raise RunError(
+                f"--trainer.{limited[0]} {self.trainer[limited[0]]} would make a row of a part of the utterances, which would "
+                "pass for the fold. Leave it out; for a quick trial limit the training, with --trainer.limit_train_batches."
+            )
+        if self.patience is not None and self.patience < 0:
+            raise RunError(f"--patience {self.patience} makes no sense. Expected 0 epochs or more, or null.")
+        if not 0 <= self.seed < 2**32:
+            raise RunError(f"--seed_everything {self.seed} makes no sense. Expected 0 to {2**32 - 1}.")
         if self.monitor == LAST and self.patience is not None:
             raise RunError(
                 f"--patience {self.patience} waits for a metric to improve, but --monitor {LAST} names none. Expected "
@@ -233,7 +243,8 @@ def run_fold(run: Run, data: SERDataModule, folder: Path, config: str = "", resu
         features += model.feature_seconds
         fitted += time.perf_counter() - calibrated
     started_test = time.perf_counter()
-    trainer.test(model, datamodule=everyone, ckpt_path=tested, verbose=False, weights_only=True)
+    with _interruptible(trainer):
+        trainer.test(model, datamodule=everyone, ckpt_path=tested, verbose=False, weights_only=True)
     durations = {
         "features": features,
         "fit": fitted,
@@ -293,7 +304,11 @@ def train_fold(
     _fit(trainer, model, data, last if resume and last.is_file() else None)
     seconds = time.perf_counter() - started
     if not chosen.best_model_path:
-        raise RunError(f"The training of {folder} ended without a checkpoint: no epoch gave a value of {run.monitor}.")
+        raise RunError(
+            f"The training of {folder} ended without a checkpoint: no epoch was trained to its end and gave a value of "
+            f"{run.monitor}. Expected at least one, with its validation: see --trainer.max_epochs, max_steps, fast_dev_run, "
+            "check_val_every_n_epoch, and limit_train_batches and limit_val_batches."
+        )
     return Trained(model, trainer, chosen, tracker, seconds)
 
 
@@ -433,8 +448,15 @@ def settings(run: Run, model: SERModule, data: SERDataModule) -> dict[str, Any]:
 def _fit(trainer: L.Trainer, model: SERModule, data: SERDataModule, checkpoint: Path | None) -> None:
     for logger in trainer.loggers:
         logger.log_hyperparams({"data": dict(data.hparams)})
-    try:
+    with _interruptible(trainer):
         trainer.fit(model, datamodule=data, ckpt_path=checkpoint, weights_only=True)
+
+
+@contextmanager
+def _interruptible(trainer: L.Trainer) -> Iterator[None]:
+    """Say how to go on where Ctrl-C ends what the trainer does."""
+    try:
+        yield
     except SystemExit as error:
         if trainer.interrupted:  # Lightning's answer to Ctrl-C
             raise RunError(f"Interrupted. Repeat the command with --ckpt_path {LAST} to go on.") from error
@@ -455,7 +477,9 @@ def _calibrate(
     Raises:
         RunError: the model gives logits that are not finite.
     """
-    trainer.predict(model, dataloaders=data.val_dataloader(), ckpt_path=checkpoint, return_predictions=False, weights_only=True)
+    with _interruptible(trainer):
+        loader = data.val_dataloader()
+        trainer.predict(model, dataloaders=loader, ckpt_path=checkpoint, return_predictions=False, weights_only=True)
     rows = sorted(
         (key, label, row)
         for batch in collector.batches

@@ -39,7 +39,9 @@ def read_checkpoint(path: Path | str) -> Checkpoint:
     """
     path = Path(path)
     if not path.is_file():
-        near = sorted(path.glob("**/best.ckpt")) if path.is_dir() else []
+        # What was tested: after a refit that model, with monitor last the newest epoch, else the chosen one.
+        names = ("refit.ckpt", "best.ckpt", "last.ckpt")
+        near = [found for name in names for found in sorted(path.glob(f"**/{name}"))] if path.is_dir() else []
         hint = f" Did you mean {near[0]}?" if near else " Expected a .ckpt file, such as RUN/fold-1/checkpoints/best.ckpt."
         raise RunError(f"There is no checkpoint file {path}.{hint}")
     try:

@@ -142,6 +142,21 @@ def test_resuming_under_another_configuration_is_refused(
     assert "model.dropout was 0.2, is 0.5" in capsys.readouterr().err
 
 
+def test_folds_that_run_backwards_are_refused(small_emo_db: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(fit_command(small_emo_db, tmp_path / "r", "--folds=3-1")) == 1
+    assert "--folds 3-1 is not understood" in capsys.readouterr().err
+    assert not (tmp_path / "r").exists()
+
+
+def test_a_damaged_configuration_is_nothing_to_go_on_under(
+    small_emo_db: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "r" / "fold-1").mkdir(parents=True)
+    (tmp_path / "r" / "fold-1" / "config.yaml").write_text("model: [")
+    assert main(fit_command(small_emo_db, tmp_path / "r", "--ckpt_path=last")) == 1
+    assert "config.yaml is damaged (ParserError). Start a new run." in capsys.readouterr().err
+
+
 def test_what_decides_no_number_may_differ_when_a_run_goes_on(
     run: Path, small_emo_db: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -56,8 +56,12 @@ def test_another_fold_or_protocol_is_refused_unless_allowed(
 ) -> None:
     assert main(["test", "--ckpt_path", str(checkpoint), *arguments]) == 1
     assert expected in capsys.readouterr().err
-    assert main(["test", "--ckpt_path", str(checkpoint), *arguments, "--allow-mismatch"]) == 0
-    assert "UA" in capsys.readouterr().out
+    written = checkpoint.with_name("metrics.json")
+    assert main(["test", "--ckpt_path", str(checkpoint), *arguments, "--allow-mismatch", "--output", str(written)]) == 0
+    printed = " ".join(capsys.readouterr().out.split())
+    assert "UA" in printed
+    assert "NOT WHAT IT WAS TRAINED FOR" in printed
+    assert expected in json.loads(written.read_text())["mismatch"]
 
 
 def test_another_corpus_is_refused(checkpoint: Path, ravdess: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -70,6 +74,15 @@ def test_another_label_set_is_refused(checkpoint: Path, tmp_path: Path, capsys: 
     root = write_emo_db(tmp_path / "emo_db", emotions="WTNF", takes=1)
     assert main(["test", "--ckpt_path", str(checkpoint), "--data.root", str(root), "--allow-mismatch"]) == 1
     assert "anger, neutral, sadness apart" in capsys.readouterr().err
+
+
+def test_a_place_that_cannot_be_written_to_is_no_traceback(
+    checkpoint: Path, small_emo_db: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "file").touch()
+    command = ["predict", "--ckpt_path", str(checkpoint), str(next((small_emo_db / "wav").iterdir()))]
+    assert main([*command, "--output", str(tmp_path / "file" / "p.csv")]) == 1
+    assert f"Cannot use {tmp_path / 'file'}" in capsys.readouterr().err
 
 
 def test_fewer_labels_are_told_by_the_outputs_that_mean_them(

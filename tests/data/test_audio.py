@@ -79,7 +79,7 @@ def test_a_file_with_half_a_header_is_refused(tmp_path: Path, name: str, size: i
     path = tmp_path / name
     soundfile.write(path, sine(), 16_000)
     path.write_bytes(path.read_bytes()[:size])
-    with pytest.raises(AudioError, match=rf"Cannot read .*{name}: .* Expected a wav, flac, .* --data\.on_bad_audio skip\."):
+    with pytest.raises(AudioError, match=rf"Cannot read .*{name}: .* Expected a wav, flac, .* --data\.on_bad_audio skip\)\."):
         read_audio(path)
 
 

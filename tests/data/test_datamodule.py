@@ -515,6 +515,8 @@ def test_sizes_that_make_no_sense_are_refused_at_once(small_emo_db: Path, name: 
     [
         ({"augment": ["noize"]}, r"Unknown --data\.augment 'noize'. Did you mean noise"),
         ({"speeds": [0.9, 1.0]}, r"--data\.speeds 1 makes no sense; expected factors from 0\.5 to 2 other than 1"),
+        ({"min_seconds": -1.0}, r"--data\.min_seconds -1 makes no sense; expected 0 or more"),
+        ({"num_workers": -1}, r"--data\.num_workers -1 makes no sense"),
         ({"speeds": [3.0]}, r"--data\.speeds 3 makes no sense"),
         ({"augment_rows": ["speed"]}, r"Unknown --data\.augment_rows 'speed'"),
         ({"augment_probability": 0.0}, r"--data\.augment_probability 0 makes no sense"),

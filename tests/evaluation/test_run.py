@@ -1,8 +1,11 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
+import lightning as L
 import pytest
+from lightning.pytorch.trainer.states import TrainerStatus
 from lightning.pytorch.utilities import rank_zero_only
 
 from ser_zoo.errors import RunError
@@ -63,4 +66,39 @@ def test_a_precision_that_would_not_be_what_the_row_says_is_refused(
 ) -> None:
     run = Run("mfcc_stats", trainer={**QUIET, "precision": precision})
     with pytest.raises(RunError, match=rf"--trainer\.precision {precision} does not go with these models on cpu"):
+        run_fold(run, small_data(small_emo_db, sample_rate=16_000), tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("changes", "named"),
+    [
+        ({"trainer": {"limit_test_batches": 1}}, r"--trainer\.limit_test_batches 1 would make a row of a part"),
+        ({"trainer": {"limit_predict_batches": 0.5}}, r"--trainer\.limit_predict_batches 0\.5 would make a row of a part"),
+        ({"patience": -1}, r"--patience -1 makes no sense"),
+        ({"seed": -1}, r"--seed_everything -1 makes no sense"),
+        ({"seed": 2**32}, r"--seed_everything 4294967296 makes no sense"),
+    ],
+)
+def test_a_run_that_could_give_no_row_of_the_fold_is_refused(changes: dict[str, Any], named: str) -> None:
+    with pytest.raises(RunError, match=named):
+        Run("mfcc_stats", **changes)
+
+
+def test_a_training_without_an_epoch_says_what_may_be_the_cause(small_emo_db: Path, tmp_path: Path) -> None:
+    run = Run("mfcc_stats", trainer={**QUIET, "max_epochs": 0})
+    with pytest.raises(RunError, match=r"no epoch was trained to its end.*--trainer\.max_epochs"):
+        run_fold(run, small_data(small_emo_db, sample_rate=16_000), tmp_path)
+
+
+@pytest.mark.parametrize("stage", ["predict", "test"])
+def test_an_interruption_after_the_training_says_how_to_go_on(
+    stage: str, small_emo_db: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(trainer: L.Trainer, *_: object, **__: object) -> None:
+        trainer.state.status = TrainerStatus.INTERRUPTED
+        raise SystemExit(1)
+
+    monkeypatch.setattr(L.Trainer, stage, interrupted)
+    run = Run("mfcc_stats", trainer={**QUIET, "max_epochs": 1})
+    with pytest.raises(RunError, match=r"Interrupted\. Repeat the command with --ckpt_path last"):
         run_fold(run, small_data(small_emo_db, sample_rate=16_000), tmp_path)
