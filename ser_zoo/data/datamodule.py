@@ -210,6 +210,12 @@ class SERDataModule(L.LightningDataModule):
             self._waveforms = load_waveforms(
                 self.utterances, self.preparation, self.cache, self.cache_gib, self.on_bad_audio == "skip"
             )
+            if bad := self._waveforms.bad:
+                rank_zero_warn(
+                    f"{self.corpus.title}: {len(bad)} of {len(self.utterances)} recordings cannot be used and are left out, as "
+                    f"--data.on_bad_audio skip says: {short_list(list(bad), 5)}.",
+                    category=SERZooWarning,
+                )
         return self._waveforms
 
     @property

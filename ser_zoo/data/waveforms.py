@@ -83,7 +83,7 @@ def load_waveforms(
             bad[utterance.id] = loaded
             continue
         arrays[utterance.id], content[utterance.id] = loaded
-        size = _bounded(size + loaded[0].nbytes, cache_gib, ", or keep them on disk with --data.cache disk")
+        size = _bounded(size + loaded[0].nbytes, cache_gib)
     return Waveforms(arrays, content, bad)
 
 
@@ -114,11 +114,9 @@ def _chunks(utterances: Sequence[Utterance]) -> Iterator[Sequence[Utterance]]:
     return (utterances[start : start + CHUNK] for start in range(0, len(utterances), CHUNK))
 
 
-def _bounded(size: int, cache_gib: float, otherwise: str = "") -> int:
+def _bounded(size: int, cache_gib: float) -> int:
     if size > cache_gib * GIB:
-        raise CorpusError(
-            f"The waveforms take more than the {cache_gib:g} GiB that --data.cache_gib allows. Raise it{otherwise}."
-        )
+        raise CorpusError(f"The waveforms take more than the {cache_gib:g} GiB that --data.cache_gib allows. Raise it.")
     return size
 
 

@@ -20,7 +20,7 @@ from ser_zoo.data import Batch, SERDataModule, read_audio
 from ser_zoo.data import waveforms as waveforms_module
 from ser_zoo.data.augment import add_noise, raise_pitch, set_speed, variants
 from ser_zoo.data.datamodule import UtteranceDataset, collate
-from ser_zoo.errors import AudioError, CorpusError, LeakError, ProtocolError, SERZooError, UnknownNameError
+from ser_zoo.errors import AudioError, CorpusError, LeakError, ProtocolError, SERZooError, SERZooWarning, UnknownNameError
 from tests.releases import write_emo_db
 
 pytestmark = pytest.mark.filterwarnings("ignore:EMO-DB at")
@@ -449,7 +449,8 @@ def test_a_bad_recording_stops_the_setup(own: Path) -> None:
 def test_a_bad_recording_can_be_skipped_and_is_listed(own: Path) -> None:
     (own / "wav" / "03a01Wa.wav").write_text("damaged")
     data = module(own, on_bad_audio="skip")
-    data.setup()
+    with pytest.warns(SERZooWarning, match=r"1 of 60 recordings cannot be used and are left out.*03a01Wa"):
+        data.setup()
     assert list(data.waveforms.bad) == ["03a01Wa"]
     assert "03a01Wa" not in {row.id for side in data.split for row in side}
     assert sum(map(len, data.split)) == 59
