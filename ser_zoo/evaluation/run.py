@@ -297,8 +297,7 @@ def train_fold(
         tracker = FoldTracker(run.tracking, model, data, run.seed, settings(run, model, data), folder)
     trainer = _trainer(run, folder, [*dict.fromkeys((chosen, newest)), *callbacks], tracker)
     if trainer.is_global_zero:
-        with atomic_path(folder / "config.yaml") as temporary:
-            temporary.write_text(config)
+        _claim(folder, config, resume)
     last = folder / "checkpoints" / f"{LAST}.ckpt"
     started = time.perf_counter()
     _fit(trainer, model, data, last if resume and last.is_file() else None)
@@ -443,6 +442,25 @@ def settings(run: Run, model: SERModule, data: SERDataModule) -> dict[str, Any]:
         "selection": {"monitor": run.monitor, "patience": run.patience},
         "refit": run.refit,
     }
+
+
+def _claim(folder: Path, config: str, resume: bool) -> None:
+    """Write ``config.yaml``; by it a fold is taken.
+
+    Raises:
+        RunError: another command, begun at nearly the same time, has taken it first.
+    """
+    file = folder / "config.yaml"
+    if not resume:
+        folder.mkdir(parents=True, exist_ok=True)
+        try:
+            file.touch(exist_ok=False)
+        except FileExistsError as error:
+            raise RunError(
+                f"{folder} has been taken by another command since this one began. Repeat it; it will take another folder."
+            ) from error
+    with atomic_path(file) as temporary:
+        temporary.write_text(config)
 
 
 def _fit(trainer: L.Trainer, model: SERModule, data: SERDataModule, checkpoint: Path | None) -> None:

@@ -102,3 +102,12 @@ def test_an_interruption_after_the_training_says_how_to_go_on(
     run = Run("mfcc_stats", trainer={**QUIET, "max_epochs": 1})
     with pytest.raises(RunError, match=r"Interrupted\. Repeat the command with --ckpt_path last"):
         run_fold(run, small_data(small_emo_db, sample_rate=16_000), tmp_path)
+
+
+def test_a_fold_that_another_command_has_taken_is_left_alone(small_emo_db: Path, tmp_path: Path) -> None:
+    """Both find no folder when they begin, and decode for a while before they write there."""
+    (tmp_path / "config.yaml").write_text("of the other")
+    with pytest.raises(RunError, match=r"has been taken by another command since this one began"):
+        run_fold(Run("mfcc_stats", trainer=QUIET), small_data(small_emo_db, sample_rate=16_000), tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["config.yaml"]
+    assert (tmp_path / "config.yaml").read_text() == "of the other"
