@@ -26,7 +26,7 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("results")
     write_entry(folder, "cta_rnn", right=0.9)
     write_entry(folder, "probe", right=0.4)
-    write_entry(folder, "cnn_attn", right=0.8, corpus="demo", synthetic=True)
+    write_entry(folder, "cnn_attn", right=0.8, corpus="demo", synthetic=True, protocol={"name": "pairs4"})
     return folder
 
 
@@ -40,7 +40,7 @@ def test_every_table_of_the_rows_is_a_section_below_the_heading_of_its_kind(resu
         "Speaker-independent",
         "emo_db, loso10, 4 classes",
         "SYNTHETIC: speech that no person spoke",
-        "demo, loso10, 4 classes",
+        "demo, pairs4, 4 classes",
     ]
 
 
@@ -61,7 +61,7 @@ def test_the_tables_hold_the_numbers_of_the_rows(results: Path) -> None:
 def test_panels_show_the_runs_of_their_table_only(results: Path) -> None:
     honest, synthetic = (block for block in content(results) if isinstance(block, reports.PanelGrid))
     assert honest.runsets[0].filters == "Metric(\"Group\") in ['cta_rnn-emo_db-loso10', 'probe-emo_db-loso10']"
-    assert synthetic.runsets[0].filters == "Metric(\"Group\") in ['cnn_attn-demo-loso10']"
+    assert synthetic.runsets[0].filters == "Metric(\"Group\") in ['cnn_attn-demo-pairs4']"
     assert {"test/predictions", "ua"} <= {
         *(panel.table_name for panel in honest.panels if isinstance(panel, reports.WeavePanelSummaryTable)),
         *(metric for panel in honest.panels if isinstance(panel, reports.BarPlot) for metric in panel.metrics),
