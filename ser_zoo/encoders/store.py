@@ -37,7 +37,7 @@ BATCH_SECONDS, PADDING = 30.0, 0.05
 
 # What is read of mapped files stays in a process's memory until they are mapped anew, which is done after so many bytes. That
 # costs up to a tenth of a second, mostly page faults of what is read again.
-MAPPED_BYTES = 2**30
+MAPPED_BYTES = 2**28
 
 # A shard is written as soon as one of these is reached; a killed extraction loses no more than that.
 SHARD_UTTERANCES, SHARD_BYTES, SHARD_SECONDS = 256, 256 * 2**20, 60.0

@@ -21,6 +21,7 @@ A run's folder::
 
 from __future__ import annotations
 
+import gc
 import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -342,6 +343,7 @@ def run_folds(
         else:
             data = data.for_fold(fold)
             row = run_fold(run, data, folder, config(fold), resume)
+            gc.collect()  # model and trainer know each other; what they have mapped would stay until the collector comes by
         if row is not None:
             report(row)
             rows.append(row)
