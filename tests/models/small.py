@@ -7,11 +7,14 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
+from torch.nn import functional as F
 
 from ser_zoo.data import Batch
 from ser_zoo.data.datamodule import collate
 from ser_zoo.models import create_model
 from ser_zoo.models.base import SERModule
+from ser_zoo.models.layers import FusionBlock
 from tests.tiny import tiny_encoder
 
 SMALL: dict[str, dict[str, Any]] = {
@@ -70,3 +73,14 @@ def batch_of(model: SERModule, seconds: Sequence[float], classes: int = 3, seed:
     waveforms = [(0.1 * torch.randn(length, generator=generator)).numpy() for length in lengths]
     labels = [number % classes for number in range(len(seconds))]
     return collate(waveforms, [f"u{number}" for number in range(len(seconds))], labels)
+
+
+def attend(block: FusionBlock, queries: Tensor, memory: Tensor) -> Tensor:
+    """LN(Y + FFN(Y)), Y = LN(Q + Attention(Q, K, K)) of (T, D) and (S, D), head by head; what a `FusionBlock` computes."""
+    attention = block.attention
+    q, k, v = attention.query(queries), attention.key(memory), attention.value(memory)
+    size = q.shape[-1] // attention.heads
+    heads = [slice(at, at + size) for at in range(0, q.shape[-1], size)]
+    joined = torch.cat([(q[:, head] @ k[:, head].T / size**0.5).softmax(-1) @ v[:, head] for head in heads], dim=-1)
+    hidden = F.layer_norm(queries + attention.output(joined), queries.shape[-1:])
+    return F.layer_norm(hidden + block.feedforward(hidden), hidden.shape[-1:])

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from ser_zoo.data import SERDataModule
 from ser_zoo.data.batch import Batch, FeatureChange
+from ser_zoo.encoders import EncoderOutput
 from ser_zoo.errors import SERZooError
 from ser_zoo.evaluation.run import StepSeed
 from ser_zoo.features import frame_mask
@@ -18,6 +19,7 @@ from ser_zoo.models import create_model, list_models
 from ser_zoo.models.augment import change_batch, change_features
 from ser_zoo.models.base import Optim, SERModule
 from tests.models.small import batch_of, small_model
+from tests.releases import write_emo_db
 
 pytestmark = pytest.mark.filterwarnings("ignore:EMO-DB at")
 
@@ -347,10 +349,27 @@ def test_functionals_of_a_clip_have_no_stretch_to_hide() -> None:
         create_model("mfcc_stats", ["a", "b"], optim=Optim(time_masks=1))
 
 
-def test_stretches_can_be_hidden_below_trained_blocks_of_which_a_mean_is_read(small_emo_db: Path, tmp_path: Path) -> None:
-    data = SERDataModule("emo_db", str(small_emo_db), batch_size=16)
-    probe = small_model("probe", tmp_path, finetune_from=2, optim=Optim(time_masks=1, change_below=True))
-    L.Trainer(max_epochs=1, limit_train_batches=1, limit_val_batches=0, **QUIET).fit(probe, datamodule=data)
+def test_stretches_can_be_hidden_below_trained_blocks_of_which_a_mean_is_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = write_emo_db(tmp_path / "emo_db", emotions="WTN", takes=2, seconds=0.5)
+    data = SERDataModule("emo_db", str(root), batch_size=16)
+    probe = small_model("probe", tmp_path, finetune_from=2, optim=Optim(time_masks=1, time_width=0.5, change_below=True))
+    encoder = probe.encoder
+    assert encoder is not None
+    hidden: list[bool] = []
+
+    def resume(kept: EncoderOutput) -> EncoderOutput | None:
+        # A hidden stretch is the mean of its clip, and so one frame as the next.
+        same = (kept.states[:, :, 1:] == kept.states[:, :, :-1]).all(3).all(1)
+        hidden.append(bool((same & frame_mask(kept.lengths - 1, same.shape[1])).any()))
+        return type(encoder).resume(encoder, kept)
+
+    monkeypatch.setattr(encoder, "resume", resume)
+    L.Trainer(max_epochs=1, limit_train_batches=2, limit_val_batches=1, num_sanity_val_steps=0, **QUIET).fit(
+        probe, datamodule=data
+    )
+    assert hidden == [True, True, False]  # of two batches in training, and none in validation
 
 
 def test_a_frozen_encoder_keeps_what_it_gives_of_copies(small_emo_db: Path, tmp_path: Path) -> None:

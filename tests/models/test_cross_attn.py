@@ -16,8 +16,7 @@ from ser_zoo.features import frame_mask
 from ser_zoo.inference import load_model
 from ser_zoo.models import create_model
 from ser_zoo.models.base import Optim
-from ser_zoo.models.layers import FusionBlock
-from tests.models.small import batch_of, small_model
+from tests.models.small import attend, batch_of, small_model
 from tests.tiny import tiny_encoder
 
 CHECKPOINTED = EncoderOptions(gradient_checkpointing=True)
@@ -103,17 +102,6 @@ def test_a_saved_variant_has_the_same_logits(changes: dict[str, Any], tmp_path: 
     batch = batch_of(model, [0.5, 0.8])
     with torch.no_grad():
         assert torch.equal(load_model(tmp_path / "m.ckpt")(batch), model.eval()(batch))
-
-
-def attend(block: FusionBlock, queries: torch.Tensor, memory: torch.Tensor) -> torch.Tensor:
-    """LN(Y + FFN(Y)), Y = LN(Q + Attention(Q, K, K)) of (T, D) and (S, D), head by head."""
-    attention = block.attention
-    q, k, v = attention.query(queries), attention.key(memory), attention.value(memory)
-    size = q.shape[-1] // attention.heads
-    heads = [slice(at, at + size) for at in range(0, q.shape[-1], size)]
-    joined = torch.cat([(q[:, head] @ k[:, head].T / size**0.5).softmax(-1) @ v[:, head] for head in heads], dim=-1)
-    hidden = F.layer_norm(queries + attention.output(joined), queries.shape[-1:])
-    return F.layer_norm(hidden + block.feedforward(hidden), hidden.shape[-1:])
 
 
 @pytest.mark.parametrize("settings", [{"pooling": "max"}, {"pooling": "mean"}, {"pooling": "mean", "batch_norm": True}])

@@ -6,8 +6,6 @@ from typing import Any
 import lightning as L
 import pytest
 import torch
-from torch import Tensor
-from torch.nn import functional as F
 
 from ser_zoo.data import SERDataModule
 from ser_zoo.encoders import EncoderOutput
@@ -15,21 +13,10 @@ from ser_zoo.errors import SERZooError
 from ser_zoo.features import MFCC, Prosody
 from ser_zoo.models import create_model
 from ser_zoo.models.hump_cat import CrossAttentionTransformer, mean_and_deviation
-from tests.models.small import batch_of, small_model
+from tests.models.small import attend, batch_of, small_model
 from tests.tiny import tiny_encoder
 
 QUIET: dict[str, Any] = {"logger": False, "enable_progress_bar": False, "enable_checkpointing": False, "accelerator": "cpu"}
-
-
-def reference(block: torch.nn.Module, queries: Tensor, memory: Tensor) -> Tensor:
-    """LN(Y + FFN(Y)), Y = LN(Q + Attention(Q, K, K)) of (T, D) and (S, D), head by head."""
-    attention = block.attention
-    q, k, v = attention.query(queries), attention.key(memory), attention.value(memory)
-    size = q.shape[-1] // attention.heads
-    heads = [slice(at, at + size) for at in range(0, q.shape[-1], size)]
-    joined = torch.cat([(q[:, head] @ k[:, head].T / size**0.5).softmax(-1) @ v[:, head] for head in heads], dim=-1)
-    hidden = F.layer_norm(queries + attention.output(joined), queries.shape[-1:])
-    return F.layer_norm(hidden + block.feedforward(hidden), hidden.shape[-1:])
 
 
 def test_both_directions_of_every_block_read_the_same_input() -> None:
@@ -38,7 +25,7 @@ def test_both_directions_of_every_block_read_the_same_input() -> None:
     first, second = torch.randn(1, 5, 8), torch.randn(1, 7, 8)
     a, b = first[0], second[0]
     for ahead, back in zip(transformer.ahead, transformer.back, strict=True):
-        a, b = reference(ahead, a, b), reference(back, b, a)
+        a, b = attend(ahead, a, b), attend(back, b, a)
     # Two more frames that are masked change nothing.
     longer = torch.cat([second, torch.randn(1, 2, 8)], dim=1)
     mask = torch.tensor([[True] * 7 + [False] * 2])
