@@ -14,6 +14,8 @@ ADDED: Mapping[str, object] = {
     "refit": False,
 }
 """Settings that came when there were rows already, and what those rows were made under."""
+KEEPING = ("root", "num_workers", "cache", "cache_gib")
+"""Settings of the data that decide no number: where recordings lie, and how they are kept."""
 
 
 def flat(nested: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -23,7 +23,7 @@ from ser_zoo.errors import ProtocolError, RunError, SERZooError
 from ser_zoo.evaluation import Run, Tracking, choose_root, fold_folder, part_processes, pool, run_folds, write_json
 from ser_zoo.evaluation.search import validate_fold
 from ser_zoo.models import MODELS, model_class
-from ser_zoo.settings import settled
+from ser_zoo.settings import KEEPING, settled
 
 Monitor = Literal["val/ua", "val/wa", "val/macro_f1", "val/loss", "last"]
 DESCRIPTION = """Train on the training speakers of a fold, choose the epoch on its validation speakers, test that checkpoint
@@ -35,10 +35,7 @@ DEMO = {"model.encoder": "pico", "model.layers": [2, 3, 4]}
 PASSING = ("config", "ckpt_path", "run_dir", "folds", "wandb", "wandb_errors", "validate_only")
 # ... and where recordings lie, how they are kept, and what is shown.
 PASSING_SETTINGS = (
-    "data.root",
-    "data.num_workers",
-    "data.cache",
-    "data.cache_gib",
+    *(f"data.{name}" for name in KEEPING),
     "trainer.logger",
     "trainer.enable_progress_bar",
     "trainer.enable_model_summary",

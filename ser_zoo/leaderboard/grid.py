@@ -38,7 +38,7 @@ import yaml
 from ser_zoo import __version__
 from ser_zoo.errors import SERZooError, UnknownNameError
 from ser_zoo.registry import lookup
-from ser_zoo.settings import flat
+from ser_zoo.settings import KEEPING, flat
 
 if TYPE_CHECKING:
     from ser_zoo.corpora.base import Corpus, Utterance
@@ -49,8 +49,7 @@ KEYS = ("recipes", "encoders", "seeds", "measure", "durations", "runs")
 RUN_KEYS = ("models", "corpora", "config", "name", "protocols", "encoders", "seeds", "folds", "measure", "arguments")
 MEASURES = ("profile", "robustness")
 NAME = re.compile(r"[\w][\w.+-]*")  # of a folder
-# Where a corpus lies, which of its folds is meant, and how its recordings are kept decide no number.
-PASSING_DATA = ("root", "fold", "num_workers", "cache", "cache_gib")
+PASSING_DATA = (*KEEPING, "fold")  # which fold is meant is no part of what all of them have
 
 Resolve = Callable[[Sequence[str]], dict[str, Any]]
 """Gives all arguments that ``ser-zoo fit`` would run with, defaults included, for those of a command line."""
