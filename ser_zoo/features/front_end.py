@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Sequence
-from functools import cache
-from pathlib import Path
-from typing import Any
 
-import numpy as np
 import torch
+from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
 
-from ser_zoo.cache import cache_root
+from ser_zoo.cache import atomic_path, cache_root
 from ser_zoo.features.spectral import Frames
 
 Compute = Callable[[Sequence[int]], list[tuple[Tensor, ...]]]
@@ -112,19 +110,13 @@ def _row(front_end: FrontEnd, waveform: Tensor, length: Tensor) -> tuple[Tensor,
 
 
 def _stored(front_end: FrontEnd, waveform: Tensor, length: Tensor) -> tuple[Tensor, ...]:
-    samples = waveform[0, : int(length)].cpu().numpy()
-    return tuple(map(torch.from_numpy, _disk(cache_root() / "frames")(repr(front_end), samples, front_end)))
-
-
-@cache
-def _disk(folder: Path) -> Callable[[str, np.ndarray, FrontEnd], list[np.ndarray]]:
-    import joblib
-
-    stored: Any = joblib.Memory(folder, verbose=0).cache(_row_of_samples, ignore=["front_end"])
-    return stored  # type: ignore[no-any-return]
-
-
-def _row_of_samples(key: str, samples: np.ndarray, front_end: FrontEnd) -> list[np.ndarray]:
-    """What is on the disk under ``key``, the front end's ``repr``, and the samples (T,)."""
-    waveform = torch.from_numpy(np.array(samples))[None]  # a copy: joblib may hand on what cannot be written to
-    return [values.numpy() for values in _row(front_end, waveform, torch.tensor([len(samples)]))]
+    """What `_row` gives, from the file of these samples if there is one."""
+    digest = hashlib.blake2b(repr(front_end).encode(), digest_size=16)
+    digest.update(waveform[0, : int(length)].cpu().contiguous().numpy().data)
+    file = cache_root() / "frames" / f"{digest.hexdigest()}.safetensors"
+    if not file.is_file():
+        row = _row(front_end, waveform, length)
+        with atomic_path(file) as temporary:
+            save_file({str(place): values.contiguous() for place, values in enumerate(row)}, temporary)
+    rows = load_file(file)
+    return tuple(rows[str(place)] for place in range(len(rows)))
