@@ -163,7 +163,11 @@ def majority(votes: Mapping[str, float]) -> tuple[str, str]:
 
 
 def read_genders(path: Path) -> dict[str, str]:
-    """Actor -> gender of ``VideoDemographics.csv``."""
+    """Actor -> gender of ``VideoDemographics.csv``.
+
+    Raises:
+        CorpusError: the table lacks a column, or a gender is neither Female nor Male.
+    """
     genders = {}
     for line, row in read_table(CREMAD.title, path, ("ActorID", "Sex")):
         if row["Sex"] not in GENDERS:
@@ -173,7 +177,11 @@ def read_genders(path: Path) -> dict[str, str]:
 
 
 def read_votes(path: Path) -> dict[str, dict[str, float]]:
-    """Recording -> label -> how many heard it in the voice alone, of ``tabulatedVotes.csv``."""
+    """Recording -> label -> how many heard it in the voice alone, of ``tabulatedVotes.csv``.
+
+    Raises:
+        CorpusError: the table lacks a column, or a row holds no recording's number or no numbers of votes.
+    """
     votes = {}
     for line, row in read_table(CREMAD.title, path, ("fileName", *VOTES)):
         number = next(iter(row.values()))  # the first column has no name

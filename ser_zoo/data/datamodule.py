@@ -69,6 +69,9 @@ class SERDataModule(L.LightningDataModule):
         cache_gib: bound of that cache in GiB.
         on_bad_audio: stop at a recording that cannot be decoded, or skip it and list it in the result row.
         seed: of order, crops and noise; default: that of seed_everything, else 0.
+
+    Raises:
+        SERZooError: an argument makes no sense, two contradict each other, or corpus, task, labels or protocol are unknown.
     """
 
     def __init__(

@@ -29,6 +29,9 @@ class EncoderOptions:
         lora_rank: train adapters of this rank beside the attention projections of the trained blocks, and nothing else of
             the encoder (LoRA, Hu et al. 2022); 0 trains the blocks themselves.
         lora_alpha: the adapters' output is multiplied by lora_alpha / lora_rank.
+
+    Raises:
+        EncoderError: a choice is unknown, or rank and alpha of LoRA make no sense.
     """
 
     revision: str | None = None

@@ -160,7 +160,11 @@ def run_local(cells: Sequence[Cell], settings: Settings, jobs: int) -> Generator
 
 
 def estimates(folders: Sequence[Path]) -> dict[tuple[str, str], list[float]]:
-    """Seconds per fold of the rows below these folders, by architecture and corpus."""
+    """Seconds per fold of the rows below these folders, by architecture and corpus.
+
+    Raises:
+        RunError: a file is no result row.
+    """
     known: dict[tuple[str, str], list[float]] = {}
     for folder in folders:
         for path in sorted(folder.rglob(ROW)):

@@ -212,6 +212,9 @@ class AreaAttn(SERModule):
         dropout: of attention weights.
         sample_rate: Hz.
         optim: loss, optimiser and schedule.
+
+    Raises:
+        SERZooError: a number makes no sense, there are too few bands for the pooling, or no two convolutions.
     """
 
     name: ClassVar[str] = "area_attn"

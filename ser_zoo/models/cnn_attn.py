@@ -300,6 +300,9 @@ class CNNAttn(SERModule):
         l2: weight of the L2 penalty on the kernels.
         sample_rate: Hz.
         optim: loss, optimiser and schedule.
+
+    Raises:
+        SERZooError: a number makes no sense.
     """
 
     name: ClassVar[str] = "cnn_attn"

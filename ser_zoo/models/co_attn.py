@@ -662,6 +662,9 @@ class CoAttn(SERModule):
         dropout: before every linear layer but the last.
         sample_rate: Hz; that of the encoder.
         optim: loss, optimiser and schedule.
+
+    Raises:
+        SERZooError: a number makes no sense, or ``faithful`` is asked for with what the released network has not.
     """
 
     name: ClassVar[str] = "co_attn"

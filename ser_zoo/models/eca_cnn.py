@@ -144,6 +144,9 @@ class EcaCNN(SERModule):
         dropout: before the classifier.
         sample_rate: Hz.
         optim: loss, optimiser and schedule.
+
+    Raises:
+        SERZooError: a number makes no sense, there are too few bands or layers for the pooling, or ``eca`` names no layer.
     """
 
     name: ClassVar[str] = "eca_cnn"

@@ -196,6 +196,9 @@ class Ecapa(SERModule):
         scale: of the cosines that are the logits.
         sample_rate: Hz.
         optim: loss, optimiser and schedule.
+
+    Raises:
+        SERZooError: a number makes no sense, or ``channels`` cannot be divided by ``res2net_scale``.
     """
 
     name: ClassVar[str] = "ecapa"

@@ -169,6 +169,9 @@ class HumpCat(SERModule):
         dropout: between the layers of the BiLSTM, of the input of both stages, in their blocks and before the classifier.
         sample_rate: Hz; that of the encoder.
         optim: loss, optimiser and schedule.
+
+    Raises:
+        SERZooError: a number makes no sense, or ``width`` cannot be divided among the heads.
     """
 
     name: ClassVar[str] = "hump_cat"

@@ -88,6 +88,9 @@ class Probe(SERModule):
         projection: width of the linear layer before the classifier; null: none.
         sample_rate: Hz; that of the encoder.
         optim: loss, optimiser and schedule.
+
+    Raises:
+        SERZooError: ``projection`` is below 1.
     """
 
     name: ClassVar[str] = "probe"

@@ -69,6 +69,9 @@ class Protocol(ABC):
         world: ``honest`` or ``as_published``; marks every number made under it.
         declared_leaks: what the protocol knowingly has on two sides; in the honest world ``validation speaker`` at most.
             ``validation is test`` also makes it so: the test side validates, and what would have validated trains.
+
+    Raises:
+        ValueError: an honest protocol declares a leak that it may not have.
     """
 
     name: str
@@ -233,6 +236,9 @@ class RandomRows(Protocol):
         variants: the rows of an utterance, each what is done to it in this order; ``()`` is the utterance as it is.
         share: of the rows that are tested.
         seed: of the draw, see ``draw``.
+
+    Raises:
+        ValueError: it does not declare that validation is test.
     """
 
     variants: tuple[tuple[str, ...], ...]

@@ -58,6 +58,9 @@ class FewShot(CrossCorpus):
     Attributes:
         shots: utterances per class and tested corpus that train.
         seed: of the draw, see ``permuted``.
+
+    Raises:
+        ValueError: fewer than one shot.
     """
 
     shots: int

@@ -46,6 +46,9 @@ class SharedValidation(Rotation):
     """Fold k: test = group k; some utterances of all others validate and the rest trains.
 
     Nobody who is tested is heard before, while training and validation share speakers, which must be declared.
+
+    Raises:
+        ValueError: it does not declare that training and validation share speakers.
     """
 
     def __post_init__(self) -> None:
@@ -134,6 +137,9 @@ class Listed(Protocol):
         tests: of each fold.
         validations: of each fold.
         left_out: ids of utterances that are in no fold.
+
+    Raises:
+        ValueError: somebody both tests and validates in a fold, or is no member.
     """
 
     members: tuple[str, ...]
@@ -300,6 +306,9 @@ class TextIndependent(Protocol):
     Attributes:
         groups: of speakers, in rotation order.
         texts: groups of text ids.
+
+    Raises:
+        ValueError: there are fewer than three groups of speakers or two of texts.
     """
 
     groups: tuple[tuple[str, ...], ...]
