@@ -51,9 +51,10 @@ from ser_zoo.data import Batch, SERDataModule
 from ser_zoo.data.datamodule import collate
 from ser_zoo.evaluation import Run, run_fold, write_json
 from ser_zoo.models import create_model
-from ser_zoo.models.base import Optim, SERModule
+from ser_zoo.models.base import SERModule
 from ser_zoo.models.co_attn import ReleasedNetwork
 from ser_zoo.models.cross_attn import CrossAttnNetwork
+from ser_zoo.models.optim import Optim
 
 RESULT = SPEED / "training.json"
 PARTS = ("step", "epoch", "memory")

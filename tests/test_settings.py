@@ -7,7 +7,7 @@ import pytest
 
 from ser_zoo.evaluation import Run
 from ser_zoo.models import list_models, model_class
-from ser_zoo.models.base import Optim
+from ser_zoo.models.optim import Optim
 from ser_zoo.settings import ADDED, flat, settled, told
 
 

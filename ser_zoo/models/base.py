@@ -1,116 +1,31 @@
-"""What every architecture's LightningModule shares: loss, changed features, optimiser, metrics, kept features, checkpoints."""
+"""What every architecture's LightningModule shares: training, evaluation, statistics of the training side, checkpoints."""
 
 from __future__ import annotations
 
-import math
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from functools import partial
-from typing import Any, ClassVar, Literal, TypedDict, get_args, get_origin, get_type_hints
+from typing import Any, ClassVar, TypedDict
 
-import lightning as L
 import torch
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 from torchmetrics.classification import MulticlassConfusionMatrix
 from tqdm import tqdm
 
 from ser_zoo import metrics
 from ser_zoo.data import Batch, Preparation, SERDataModule
-from ser_zoo.data.waveforms import Waveforms
-from ser_zoo.encoders import EncoderOutput, FeatureStore, SpeechEncoder
 from ser_zoo.errors import EncoderError, SERZooError
-from ser_zoo.features import Frames, FrontEnd, KeptFrames, frame_mask, rows_of
-from ser_zoo.models.augment import change_batch, change_features
+from ser_zoo.features import Frames, frame_mask
+from ser_zoo.models.augment import change_batch
 from ser_zoo.models.checks import expect_between
-from ser_zoo.models.layers import Condense, LayerMix, Scaler
+from ser_zoo.models.kept import ENCODER_PREFIX, FeatureModule
+from ser_zoo.models.layers import LayerMix, Scaler
+from ser_zoo.models.optim import Optim, warm_cosine
 
 CHECKPOINT_KEY = "ser_zoo"
-ENCODER_PREFIX = "network.encoder."
-
-
-@dataclass(frozen=True)
-class Optim:
-    """Loss, optimiser, schedule, and what training changes in the features of a clip.
-
-    Mixup, differences and masks act on what encoder and front end give, also where it is kept. None is on by default.
-
-    Attributes:
-        lr: learning rate.
-        encoder_lr: learning rate of a fine-tuned encoder; None means ``lr``.
-        encoder_rest: share of all steps in which a fine-tuned encoder stays as it is, while the rest of the network learns to
-            read it as it reads a frozen one; its rate then rises and falls as ``schedule`` cosine says.
-        weight_decay: decoupled for adamw, added to the gradient for adam.
-        optimizer: adamw or adam.
-        schedule: constant, or cosine from ``lr`` to 0 over the whole training after a linear warm-up.
-        warmup: share of all steps that the warm-up of the cosine schedule takes.
-        loss: cross_entropy, or focal: (1 - p_y)^gamma * CE (Lin et al. 2017); with soft or smoothed targets t the sum of
-            t_c * (1 - p_c)^gamma * -log p_c over the classes.
-        focal_gamma: gamma of the focal loss.
-        class_weights: balanced weighs a class by N / (C * N_c) of the training speakers.
-        label_smoothing: share of the target spread over all classes.
-        mixup: mix clips in pairs, features and labels, by shares of Beta(mixup, mixup) (Zhang et al. 2018); 0: none.
-        linear_delta: add to a clip's features this times the difference of the means over time of two other clips of one
-            class (after Kumar et al. 2019); 0: none.
-        time_masks: stretches of a clip that are hidden (Park et al. 2019); 0: none.
-        time_width: longest such stretch, as a share of the clip.
-        channel_masks: bands of channels that are hidden, of the encoder's states and of each feature; 0: none.
-        channel_width: widest such band, as a share of the channels. That of the source is 27 of 80.
-        change_below: mixup, differences and masks change what the trained blocks of a fine-tuned encoder read, in place of what
-            they give, so that those blocks learn under them (for mixup: Verma et al. 2019, "Manifold Mixup"); not while
-            they rest.
-    """
-
-    lr: float = 1e-4
-    encoder_lr: float | None = None
-    encoder_rest: float = 0.0
-    weight_decay: float = 0.01
-    optimizer: Literal["adamw", "adam"] = "adamw"
-    schedule: Literal["constant", "cosine"] = "constant"
-    warmup: float = 0.1
-    loss: Literal["cross_entropy", "focal"] = "cross_entropy"
-    focal_gamma: float = 2.0
-    class_weights: Literal["none", "balanced"] = "none"
-    label_smoothing: float = 0.0
-    mixup: float = 0.0
-    linear_delta: float = 0.0
-    time_masks: int = 0
-    time_width: float = 0.1
-    channel_masks: int = 0
-    channel_width: float = 0.3
-    change_below: bool = False
-
-    def __post_init__(self) -> None:
-        """Refuse what makes no sense.
-
-        Raises:
-            SERZooError: a choice is unknown, a number is out of its range, or a setting has nothing to act on.
-        """
-        for name, kind in get_type_hints(type(self)).items():
-            if get_origin(kind) is Literal and (chosen := getattr(self, name)) not in get_args(kind):
-                raise SERZooError(f"--model.optim.{name} {chosen!r} is unknown. Expected one of {', '.join(get_args(kind))}.")
-        unbounded = ("lr", "encoder_lr", "weight_decay", "focal_gamma", "mixup", "linear_delta", "time_masks", "channel_masks")
-        shares = ("warmup", "time_width", "channel_width", "label_smoothing", "encoder_rest")
-        expect_between(0, group="--model.optim", **{name: getattr(self, name) for name in unbounded})
-        expect_between(0, 1, group="--model.optim", **{name: getattr(self, name) for name in shares})
-        if self.encoder_rest and self.schedule != "cosine":
-            raise SERZooError(
-                "--model.optim.encoder_rest lets the encoder's rate begin later, as --model.optim.schedule cosine has it. Set "
-                "that, or leave encoder_rest out."
-            )
-        if self.change_below and not self.changes_features:
-            raise SERZooError(
-                "--model.optim.change_below says where features are changed, and nothing changes them. Set mixup, "
-                "linear_delta, time_masks or channel_masks as well, or leave it out."
-            )
-
-    @property
-    def changes_features(self) -> bool:
-        """Whether training mixes or shifts clips, or hides parts of them."""
-        return bool(self.mixup or self.linear_delta or self.time_masks or self.channel_masks)
 
 
 @dataclass(frozen=True)
@@ -145,7 +60,7 @@ class Predictions(TypedDict):
     labels: Tensor
 
 
-class SERModule(L.LightningModule):
+class SERModule(FeatureModule):
     """Base of the architectures; works with any ``lightning.Trainer``.
 
     A subclass sets ``network``, whose ``forward(waveforms, lengths)`` gives (B, C) logits. A network with a
@@ -167,133 +82,27 @@ class SERModule(L.LightningModule):
     name: ClassVar[str]
     published: ClassVar[Mapping[str, object]] = {}
     """Settings of the source outside the model (``data.batch_size``, ``trainer.max_epochs`` ...): the CLI's defaults."""
-    network: nn.Module
 
     def __init__(self, labels: Sequence[str], optim: Optim | Mapping[str, Any], sample_rate: int) -> None:
-        super().__init__()
+        super().__init__(optim if isinstance(optim, Optim) else Optim(**optim))
         if len(set(labels)) != len(labels) or len(labels) < 2:
             raise SERZooError(f"A model needs two or more different labels; found {list(labels)}.")
         expect_between(1, sample_rate=sample_rate)
         self.labels = list(labels)
-        self.optim = optim if isinstance(optim, Optim) else Optim(**optim)
         self.sample_rate = sample_rate
         self.class_weights: Tensor
         self.register_buffer("class_weights", torch.ones(len(labels)))
         self.validation_confusion = MulticlassConfusionMatrix(len(labels))
         self.test_confusion = MulticlassConfusionMatrix(len(labels))
         self.preparation = Preparation(sample_rate)
-        self._kept_of: Waveforms | None = None  # whose features the stores have
-        self._store: FeatureStore | None = None
-        self._resting_store: FeatureStore | None = None  # what a fine-tuned encoder gives while it rests
-        self._rest = 0  # steps in which a fine-tuned encoder stays as it is
         self._trained_on: dict[str, object] | None = None
         self._fingerprint: dict[str, object] | None = None
         self.calibration: Calibration | None = None
-        self.feature_seconds = 0.0  # that keeping the encoder's features has taken
-
-    @property
-    def encoder(self) -> SpeechEncoder | None:
-        """The network's pre-trained encoder; None if it has none."""
-        encoder = getattr(self.network, "encoder", None)
-        return encoder if isinstance(encoder, SpeechEncoder) else None
-
-    @property
-    def front_end(self) -> FrontEnd | None:
-        """The network's features without trained parameters; None if it has none."""
-        front_end = getattr(self.network, "front_end", None)
-        return front_end if isinstance(front_end, FrontEnd) else None
 
     def forward(self, batch: Batch) -> Tensor:
         """Logits (B, C) of a batch."""
         logits: Tensor = self.network(**self.inputs(batch))
         return logits
-
-    def inputs(self, batch: Batch) -> dict[str, Any]:
-        """What the network takes: waveforms, lengths, and what encoder and front end give, with the change of the batch."""
-        inputs: dict[str, Any] = {"waveforms": batch.waveforms, "lengths": batch.lengths}
-        change = batch.change
-        if self.encoder is not None:
-            encoded = self.encode(batch)
-            if change is not None and (self._resting or not self.optim.change_below):
-                encoded = EncoderOutput(*change_features(*encoded, change))
-            inputs["encoded"] = encoded
-        if self.front_end is not None:
-            frames = self.frames(batch)
-            inputs["frames"] = frames if change is None else tuple(Frames(*change_features(*item, change)) for item in frames)
-        return inputs
-
-    @property
-    def keeps_states(self) -> bool:
-        """Whether what the encoder gives for an utterance holds wherever the network reads it, and so is kept."""
-        return True
-
-    @property
-    def condense(self) -> Condense | None:
-        """What the network makes of the encoder's states before its first trained parameter; None if nothing."""
-        condense = getattr(self.network, "condense", None)
-        return condense if isinstance(condense, Condense) else None
-
-    def encode(self, batch: Batch) -> EncoderOutput:
-        """The encoder's output for a batch, condensed where the network does so: kept where it holds, computed otherwise."""
-        if not self._resting:
-            return self._encoded(batch, self._store)
-        with torch.no_grad():
-            store = self._store if self._resting_store is None else self._resting_store
-            states, lengths = self._encoded(batch, store)
-        # Several processes wait for a gradient of every trained parameter.
-        return EncoderOutput(states + 0.0 * torch.stack([p.sum() for p in self._encoder_parameters()]).sum(), lengths)
-
-    @property
-    def _resting(self) -> bool:
-        """Whether a fine-tuned encoder stays as it is in this step of the training."""
-        return self.training and self._trainer is not None and self.global_step < self._rest
-
-    def _encoded(self, batch: Batch, store: FeatureStore | None) -> EncoderOutput:
-        assert self.encoder is not None, "only architectures with an encoder encode"
-        condense, data = self.condense, self._data_module()
-        if store is not None and not (batch.whole and all(key in store for key in batch.ids)):
-            store = None
-        if store is None or (store is self._store and not self.encoder.frozen):
-            encoded = self._computed(self.encoder, batch, store)
-            return encoded if condense is None else condense(*encoded)
-        if condense is None or data is None:
-            encoded = store.get(batch.ids, self.device)
-            return encoded if condense is None else condense(*encoded)
-
-        def rows(places: Sequence[int]) -> list[tuple[Tensor, ...]]:
-            states = (condense(*store.get([batch.ids[place]])).states[0] for place in places)
-            return [(values.transpose(0, 1).contiguous(),) for values in states]
-
-        kept: KeptFrames = data.waveforms.derived.setdefault(f"{store.folder.name} {condense}", KeptFrames())
-        ((values, lengths),) = kept.get(batch.ids, rows, self.device)
-        return EncoderOutput(values.transpose(1, 2), lengths)
-
-    def _computed(self, encoder: SpeechEncoder, batch: Batch, store: FeatureStore | None) -> EncoderOutput:
-        """The encoder's output for a batch; ``store`` has the states below the first trained block, if they are kept."""
-        change = batch.change if self.optim.change_below and not self._resting else None
-        kept = None if store is None else store.get(batch.ids, self.device)
-        if kept is not None and change is not None:
-            kept = EncoderOutput(*change_features(*kept, change))
-        resumed = None if kept is None else encoder.resume(kept)
-        states, lengths = encoder(batch.waveforms, batch.lengths) if resumed is None else resumed
-        if resumed is None and change is not None:  # clips that are cut, or too long to be gone on from
-            states, lengths = change_features(states, lengths, change)
-        return EncoderOutput(states, lengths)
-
-    def _encoder_parameters(self) -> list[nn.Parameter]:
-        """Those of the encoder that are trained."""
-        return [p for key, p in self.named_parameters() if key.startswith(ENCODER_PREFIX) and p.requires_grad]
-
-    def frames(self, batch: Batch) -> tuple[Frames, ...]:
-        """The front end's output for a batch: kept where it holds, computed otherwise."""
-        assert self.front_end is not None, "only architectures with a front end have frames"
-        data = self._data_module()
-        if data is None or not batch.whole or not all(key in data.waveforms for key in batch.ids):
-            live: tuple[Frames, ...] = self.front_end(batch.waveforms, batch.lengths)
-            return live
-        kept: KeptFrames = data.waveforms.derived.setdefault(repr(self.front_end), KeptFrames())
-        compute = partial(rows_of, self.front_end, batch.waveforms, batch.lengths)
-        return kept.get(batch.ids, compute, batch.waveforms.device)
 
     @torch.no_grad()
     def attention(self, batch: Batch) -> Frames | None:
@@ -449,22 +258,6 @@ class SERModule(L.LightningModule):
                 for scaler, rows in self.scalers():
                     scaler.fit(map(rows, self.training_batches()))
 
-    def on_train_start(self) -> None:
-        """Keep what a fine-tuned encoder gives while it rests, unless a resumed training is beyond that."""
-        data, encoder = self._data_module(), self.encoder
-        # Of what LoRA adapts the blocks below are kept, and those above are computed.
-        if self.global_step < self._rest and data is not None and not data.varying and self.keeps_states:
-            assert encoder is not None, "only an encoder rests"
-            if not encoder.options.lora_rank:
-                self._resting_store = self._kept(encoder.kept(encoder.layers), data)
-
-    def on_test_start(self) -> None:
-        """Keep the encoder's features, so that testing uses those of training."""
-        self._keep_features()
-
-    on_validation_start = on_test_start
-    on_predict_start = on_test_start
-
     def training_batches(self) -> Iterator[Batch]:
         """All training rows once, on this device and the same in every process: for statistics before training.
 
@@ -502,33 +295,6 @@ class SERModule(L.LightningModule):
             for module, mode in modes.items():
                 module.training = mode
 
-    def _data_module(self) -> SERDataModule | None:
-        # ``trainer`` raises while there is none, and a model is also called without one.
-        data = getattr(self._trainer, "datamodule", None)
-        return data if isinstance(data, SERDataModule) else None
-
-    def _keep_features(self) -> None:
-        data = self._data_module()
-        encoder = self.encoder
-        if encoder is None or data is None or not self.keeps_states or self._kept_of is data.waveforms:
-            return
-        # Stores go by the ids of utterances, under which other data may have other recordings.
-        self._kept_of, self._store, self._resting_store = data.waveforms, None, None
-        if encoder.frozen:
-            self._store = self._kept(encoder, data)
-        elif encoder.kept_layers and not data.varying:
-            self._store = self._kept(encoder.kept(encoder.kept_layers), data)
-
-    def _kept(self, encoder: SpeechEncoder, data: SERDataModule) -> FeatureStore:
-        """What a frozen encoder gives for all that is decoded."""
-        started = time.perf_counter()
-        store = FeatureStore(encoder.to(self.device))
-        store.fill(data.waveforms, rank=self.trainer.global_rank, world=self.trainer.world_size)
-        self.trainer.strategy.barrier()
-        store.refresh()
-        self.feature_seconds += time.perf_counter() - started
-        return store
-
     def configure_optimizers(self) -> OptimizerLRScheduler:
         """The optimiser of ``optim``, with a group of its own for a fine-tuned encoder."""
         encoder = self._encoder_parameters()
@@ -550,7 +316,7 @@ class SERModule(L.LightningModule):
         if encoder and self.optim.encoder_rest:
             self._rest = round(self.optim.encoder_rest * steps)
             rates: list[Callable[[int], float]] = [
-                partial(rate, start=start, rise=rise, steps=steps) for start in (0, self._rest)
+                partial(warm_cosine, start=start, rise=rise, steps=steps) for start in (0, self._rest)
             ]
             own = torch.optim.lr_scheduler.LambdaLR(optimizer, rates)
             return {"optimizer": optimizer, "lr_scheduler": {"scheduler": own, "interval": "step"}}
@@ -614,10 +380,3 @@ class SERModule(L.LightningModule):
             "total": sum(parameter.numel() for parameter in self.network.parameters()),
             "trained": sum(parameter.numel() for parameter in self.network.parameters() if parameter.requires_grad),
         }
-
-
-def rate(step: int, start: int, rise: int, steps: int) -> float:
-    """Share of the learning rate in a step: 0 before ``start``, 1 after ``rise`` more, down to 0 at ``steps`` by a cosine."""
-    if step < start + rise:
-        return max(0, step - start + 1) / rise
-    return 0.5 * (1 + math.cos(math.pi * (step - start - rise) / max(1, steps - start - rise)))

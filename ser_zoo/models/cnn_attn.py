@@ -50,7 +50,7 @@ from torch.nn import functional as F
 
 from ser_zoo.data import Batch
 from ser_zoo.features import MFCC, Frames, FrontEnd, frame_mask
-from ser_zoo.models.base import Optim, SERModule
+from ser_zoo.models.base import SERModule
 from ser_zoo.models.checks import expect_between
 from ser_zoo.models.layers import (
     ChannelAttention,
@@ -61,6 +61,7 @@ from ser_zoo.models.layers import (
     masked_max,
     masked_mean,
 )
+from ser_zoo.models.optim import Optim
 
 Layout = Literal["frames", "flat"]
 Attention = Literal["both", "channel", "spatial"]

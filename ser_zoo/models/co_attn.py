@@ -62,9 +62,10 @@ from ser_zoo.encoders import EncoderOptions, EncoderOutput, SpeechEncoder
 from ser_zoo.errors import EncoderError, SERZooError, SERZooWarning
 from ser_zoo.features import MFCC, Frames, FrontEnd, Spectrogram, frame_mask, normalise_per_clip
 from ser_zoo.features.spectral import AMIN, TOP_DB, MelNorm
-from ser_zoo.models.base import Optim, SERModule
+from ser_zoo.models.base import SERModule
 from ser_zoo.models.checks import expect_between
 from ser_zoo.models.layers import LayerMix, MaskedBiRNN, PooledBatchNorm, Scaler, StateScaling, masked_max, masked_mean
+from ser_zoo.models.optim import Optim
 
 SpectrogramScaling = Literal["training", "clip"]
 MFCCScaling = Literal["frame", "clip"]

@@ -69,7 +69,7 @@ from ser_zoo.data import Batch
 from ser_zoo.encoders import EncoderOptions, EncoderOutput, SpeechEncoder
 from ser_zoo.errors import SERZooError
 from ser_zoo.features import MFCC, Frames, FrontEnd, Spectrogram, frame_mask, normalise_per_clip
-from ser_zoo.models.base import Optim, SERModule
+from ser_zoo.models.base import SERModule
 from ser_zoo.models.checks import expect_between, expect_multiple
 from ser_zoo.models.layers import (
     ClipDropout,
@@ -82,6 +82,7 @@ from ser_zoo.models.layers import (
     masked_max,
     masked_mean,
 )
+from ser_zoo.models.optim import Optim
 
 Acoustic = Literal["mfcc", "log_mel", "spectrogram"]
 FrameEncoder = Literal["bilstm", "linear", "none"]

@@ -43,7 +43,7 @@ from torch import Tensor, nn
 
 from ser_zoo.encoders import EncoderOptions, EncoderOutput, SpeechEncoder
 from ser_zoo.features import Frames, frame_mask
-from ser_zoo.models.base import Optim, SERModule
+from ser_zoo.models.base import SERModule
 from ser_zoo.models.checks import expect_between
 from ser_zoo.models.layers import (
     ChannelAttention,
@@ -54,6 +54,7 @@ from ser_zoo.models.layers import (
     PooledBatchNorm,
     masked_mean,
 )
+from ser_zoo.models.optim import Optim
 
 Fusion = Literal["concatenate", "last", "mean", "learned"]
 

@@ -45,9 +45,10 @@ from torch.nn import functional as F
 from ser_zoo.data import Batch
 from ser_zoo.errors import SERZooError
 from ser_zoo.features import Frames, FrontEnd, Spectrogram, fine_points, frame_mask
-from ser_zoo.models.base import Optim, SERModule
+from ser_zoo.models.base import SERModule
 from ser_zoo.models.checks import expect_between
 from ser_zoo.models.layers import MaskedConv2d, Scaler, Standardise, masked_mean
+from ser_zoo.models.optim import Optim
 
 POOLS = 3  # layers with pooling
 POOLED = 2**POOLS  # frames and bands that become one position

@@ -53,8 +53,9 @@ from ser_zoo.data import Batch
 from ser_zoo.encoders.speechbrain import decline_quirks
 from ser_zoo.errors import SERZooError
 from ser_zoo.features import Frames, FrontEnd
-from ser_zoo.models.base import Optim, SERModule
+from ser_zoo.models.base import SERModule
 from ser_zoo.models.checks import expect_between, expect_multiple
+from ser_zoo.models.optim import Optim
 
 WINDOW = 0.025  # seconds, SpeechBrain's default
 KERNELS, DILATIONS = (5, 3, 3, 3, 1), (1, 2, 3, 4, 1)  # of the first layer, the three blocks and the aggregation

@@ -46,8 +46,8 @@ from torch.nn import functional as F
 
 from ser_zoo.errors import SERZooError
 from ser_zoo.features import Frames
-from ser_zoo.models.base import Optim
 from ser_zoo.models.linear import Head, LinearModule
+from ser_zoo.models.optim import Optim
 
 SHORTEST = 0.06  # seconds of the longest analysis frame of the set, that of the pitch
 LARGEST = 32_767 / 32_768  # the largest 16-bit sample

@@ -48,9 +48,10 @@ from torch import Tensor, nn
 from ser_zoo.data import Batch
 from ser_zoo.encoders import EncoderOptions, EncoderOutput, SpeechEncoder
 from ser_zoo.features import MFCC, Frames, FrontEnd, Prosody, frame_mask, normalise_per_clip
-from ser_zoo.models.base import Optim, SERModule
+from ser_zoo.models.base import SERModule
 from ser_zoo.models.checks import expect_between, expect_multiple
 from ser_zoo.models.layers import FusionBlock, LayerMix, MaskedBiRNN, Scaler, Standardise, StateScaling, masked_mean
+from ser_zoo.models.optim import Optim
 
 MFCC_WINDOW = 0.04  # seconds
 MELS = 64  # bands of which MFCC are made; more would leave some between the bins of so short a window

@@ -14,8 +14,9 @@ from torch.nn import functional as F
 from ser_zoo.data import Batch
 from ser_zoo.errors import SERZooError
 from ser_zoo.features import Frames, FrontEnd
-from ser_zoo.models.base import Optim, SERModule
+from ser_zoo.models.base import SERModule
 from ser_zoo.models.layers import Scaler, Standardise
+from ser_zoo.models.optim import Optim
 
 Head = Literal["svm", "logistic"]
 

@@ -21,9 +21,9 @@ import torch
 from torch import Tensor
 
 from ser_zoo.features import MFCC, Frames, frame_mask
-from ser_zoo.models.base import Optim
 from ser_zoo.models.layers import masked_mean
 from ser_zoo.models.linear import Head, LinearModule
+from ser_zoo.models.optim import Optim
 
 COEFFICIENTS = 40
 HOP = 0.01  # seconds

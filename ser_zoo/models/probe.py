@@ -36,9 +36,10 @@ from torch import Tensor, nn
 
 from ser_zoo.encoders import EncoderOptions, EncoderOutput, SpeechEncoder
 from ser_zoo.features import frame_mask
-from ser_zoo.models.base import Optim, SERModule
+from ser_zoo.models.base import SERModule
 from ser_zoo.models.checks import expect_between
 from ser_zoo.models.layers import Condense, LayerMix, PooledBatchNorm, StateScaling, masked_mean
+from ser_zoo.models.optim import Optim
 
 
 class ProbeNetwork(nn.Module):

@@ -32,7 +32,8 @@ from ser_zoo.evaluation.calibration import (
     softmax,
 )
 from ser_zoo.inference import load_model, predict
-from ser_zoo.models.base import CHECKPOINT_KEY, Calibration, Optim
+from ser_zoo.models.base import CHECKPOINT_KEY, Calibration
+from ser_zoo.models.optim import Optim
 from tests.cli.commands import fit_command
 from tests.models.small import NEEDS_ENCODER, SMALL
 from tests.tiny import tiny_encoder

@@ -17,7 +17,8 @@ from ser_zoo.data import SERDataModule
 from ser_zoo.errors import ProtocolError, RunError
 from ser_zoo.evaluation import Row, Run, pool, read_predictions, read_result, run_fold, run_folds, score_checkpoint
 from ser_zoo.inference import load_model
-from ser_zoo.models.base import CHECKPOINT_KEY, Optim
+from ser_zoo.models.base import CHECKPOINT_KEY
+from ser_zoo.models.optim import Optim
 from tests.cli.commands import fit_command
 from tests.models.small import SMALL
 from tests.tiny import tiny_encoder

@@ -11,7 +11,7 @@ from lightning.pytorch.utilities import rank_zero_only
 from ser_zoo.errors import RunError
 from ser_zoo.evaluation import Run, read_result, run_fold, run_folds
 from ser_zoo.evaluation import run as room
-from ser_zoo.models.base import Optim
+from ser_zoo.models.optim import Optim
 from tests.evaluation.test_refit import QUIET, small_data
 from tests.models.small import SMALL
 

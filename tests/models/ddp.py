@@ -17,7 +17,7 @@ import torch.distributed
 from ser_zoo.data import SERDataModule
 from ser_zoo.evaluation import part_processes
 from ser_zoo.models import list_models, model_class
-from ser_zoo.models.base import Optim
+from ser_zoo.models.optim import Optim
 from tests.models.small import small_model
 
 

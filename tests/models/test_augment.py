@@ -17,7 +17,8 @@ from ser_zoo.evaluation.run import StepSeed
 from ser_zoo.features import frame_mask
 from ser_zoo.models import create_model, list_models
 from ser_zoo.models.augment import change_batch, change_features
-from ser_zoo.models.base import Optim, SERModule
+from ser_zoo.models.base import SERModule
+from ser_zoo.models.optim import Optim
 from tests.models.small import batch_of, small_model
 from tests.releases import write_emo_db
 

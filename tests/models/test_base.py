@@ -15,7 +15,9 @@ from ser_zoo.errors import SERZooError
 from ser_zoo.evaluation.run import StepSeed
 from ser_zoo.models import create_model
 from ser_zoo.models.augment import change_batch, change_features
-from ser_zoo.models.base import ENCODER_PREFIX, Optim, SERModule
+from ser_zoo.models.base import SERModule
+from ser_zoo.models.kept import ENCODER_PREFIX
+from ser_zoo.models.optim import Optim
 from tests.models.small import SMALL, batch_of, small_model
 from tests.releases import write_emo_db
 

@@ -19,8 +19,8 @@ from ser_zoo.errors import EncoderError, SERZooError, SERZooWarning
 from ser_zoo.features import Frames, frame_mask
 from ser_zoo.inference import load_model
 from ser_zoo.models import create_model
-from ser_zoo.models.base import Optim
 from ser_zoo.models.co_attn import AlexNet, CoAttention, CoAttnNetwork, MinMax, NarrowSpectrogram, ReleasedNetwork
+from ser_zoo.models.optim import Optim
 from tests.models.small import batch_of, small_model
 from tests.tiny import tiny_encoder
 

@@ -20,7 +20,8 @@ from ser_zoo.encoders import EncoderOptions
 from ser_zoo.errors import SERZooError
 from ser_zoo.inference import load_model
 from ser_zoo.models import MODELS, create_model, list_models, model_class
-from ser_zoo.models.base import ENCODER_PREFIX, SERModule
+from ser_zoo.models.base import SERModule
+from ser_zoo.models.kept import ENCODER_PREFIX
 from tests.models.small import NEEDS_ENCODER, SMALL, batch_of, small_model
 from tests.tiny import FAMILIES, tiny_encoder
 

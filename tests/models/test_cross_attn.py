@@ -15,7 +15,7 @@ from ser_zoo.errors import EncoderError, SERZooError
 from ser_zoo.features import frame_mask
 from ser_zoo.inference import load_model
 from ser_zoo.models import create_model
-from ser_zoo.models.base import Optim
+from ser_zoo.models.optim import Optim
 from tests.models.small import attend, batch_of, small_model
 from tests.tiny import tiny_encoder
 

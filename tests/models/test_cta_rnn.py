@@ -9,8 +9,8 @@ from torch.nn import functional as F
 
 from ser_zoo.encoders import EncoderOutput
 from ser_zoo.models import create_model
-from ser_zoo.models.base import Optim
 from ser_zoo.models.layers import average_frames
+from ser_zoo.models.optim import Optim
 from tests.models.small import batch_of, small_model
 from tests.tiny import tiny_encoder
 

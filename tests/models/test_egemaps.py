@@ -14,8 +14,8 @@ from torch import Tensor, nn
 from ser_zoo.data import SERDataModule
 from ser_zoo.errors import SERZooError
 from ser_zoo.models import create_model
-from ser_zoo.models.base import Optim
 from ser_zoo.models.egemaps import Egemaps, EgemapsFunctionals
+from ser_zoo.models.optim import Optim
 from tests.models.small import small_model
 
 

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from ser_zoo.data import SERDataModule
 from ser_zoo.models import create_model
-from ser_zoo.models.base import Optim
+from ser_zoo.models.optim import Optim
 from tests.models.small import batch_of, small_model
 from tests.tiny import BLOCKS, tiny_encoder
 
