@@ -44,22 +44,21 @@ def run(argv: Sequence[str]) -> int:
 
 
 def arguments_of(target: str) -> list[dict[str, str]]:
-    """Name, type, default and meaning of a class's arguments, read from its source: nothing is imported."""
+    """Name, type, default and meaning of the arguments that a user can set, read from a class's source: nothing is imported."""
     module, _, name = target.partition(":")
     tree = ast.parse(_source(module).read_text())
     cls = next(node for node in tree.body if isinstance(node, ast.ClassDef) and node.name == name)
     init = next(node for node in cls.body if isinstance(node, ast.FunctionDef) and node.name == "__init__")
     meanings = _meanings(ast.get_docstring(cls) or "")
-    given = init.args.args[1:]
-    defaults = [None] * (len(given) - len(init.args.defaults)) + [ast.unparse(node) for node in init.args.defaults]
+    given = [argument for argument in init.args.args if argument.arg not in ("self", "labels")]  # the data decides the labels
     return [
         {
             "argument": argument.arg,
             "type": ast.unparse(argument.annotation) if argument.annotation else "",
-            "default": default or "(from the data)",
+            "default": ast.unparse(default),
             "meaning": meanings.get(argument.arg, ""),
         }
-        for argument, default in zip(given, defaults, strict=True)
+        for argument, default in zip(given, init.args.defaults, strict=True)
     ]
 
 
