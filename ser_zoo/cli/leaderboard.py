@@ -151,8 +151,9 @@ def _run(argv: Sequence[str]) -> int:
     except KeyboardInterrupt:
         print(f"{board.summary()}. Interrupted; what ran has been stopped. Repeat the command to go on.")
         return 130
-    for outcome in failed:
-        print(f"failed: {outcome.cell}: {outcome.detail}")
+    for outcome in failed:  # once more, as much may have followed; the end of its log stands above
+        reason = outcome.detail.partition("\n")[0]
+        print(f"failed: {outcome.cell}: {reason}")
     return 1 if failed else 0
 
 

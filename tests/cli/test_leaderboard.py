@@ -129,6 +129,18 @@ def test_wrong_calls_are_refused(arguments: list[str], text: str, capsys: pytest
     assert text in capsys.readouterr().err
 
 
+@pytest.mark.filterwarnings("ignore:.*is not complete")
+def test_the_end_of_the_log_of_a_cell_that_fails_is_printed_once(grid: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    recipe = {**RECIPE, "model": {**RECIPE["model"], "channels": -1}}
+    (grid.parent / "recipes" / "emo_db" / "cnn_attn.yaml").write_text(yaml.safe_dump(recipe))
+    assert main(["leaderboard", "run", "grid.yaml", "--threads=1", "--only=fold-1"]) == 1
+    printed = capsys.readouterr().out
+    log = grid.parent / "runs" / "leaderboard" / GROUP / "fold-1.log"
+    (told,) = [line for line in log.read_text().splitlines() if "--model.channels -1 makes no sense" in line]
+    assert printed.count(told) == 1
+    assert printed.endswith(f"failed: {GROUP}/fold-1: exit status 1; log {log}\n")
+
+
 def test_a_missing_file_is_an_explained_mistake(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["leaderboard", "run", "nothing.yaml"]) == 1
     assert "Cannot read the grid nothing.yaml" in capsys.readouterr().err
