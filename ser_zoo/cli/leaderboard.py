@@ -27,13 +27,16 @@ Number = TypeVar("Number", int, float)
 ACTIONS = {
     "run": "run the cells of a grid that have no row yet",
     "report": "render reports and the README's tables from the rows",
-    "wandb": "build a W&B dashboard from the rows",
+    "wandb": "write a W&B report from the rows",
 }
 RUN = """Run every fold of a grid of models, corpora, protocols, encoders and seeds, each in a process of its own, and keep its
 row. A cell whose row is there already under the same fingerprint is not run again; one that was interrupted goes on from its
 last epoch; one that fails is reported and stops no other. Repeat the command to go on."""
 REPORT = "Render leaderboard.md, leaderboard.csv and leaderboard.html from the rows below a folder."
+WANDB = """Write a W&B report from the rows below a folder: their tables, and the curves and predictions of the runs that
+fit --wandb has sent. The tables stand in it as they are now: repeat the command, with --url, when there are new rows."""
 RESULTS = Path("benchmarks/leaderboard")
+PROJECT = "ser-zoo"  # on W&B
 INTERRUPTS = (signal.SIGTERM, signal.SIGHUP)  # of a scheduler whose time is up, and of a terminal that is closed
 
 
@@ -47,11 +50,7 @@ def run(argv: Sequence[str]) -> int:
     )
     parser.add_argument("action", choices=tuple(ACTIONS), metavar="ACTION", help=", ".join(ACTIONS))
     action = parser.parse_args(argv[:1]).action
-    if action == "wandb":
-        from ser_zoo.leaderboard.wandb import main
-
-        return main(argv[1:])
-    return {"run": _run, "report": _report}[action](argv[1:])
+    return {"run": _run, "report": _report, "wandb": _wandb}[action](argv[1:])
 
 
 def resolve(arguments: Sequence[str]) -> dict[str, Any]:
@@ -190,6 +189,21 @@ def _report(argv: Sequence[str]) -> int:
             print(path)
     if options.readme is not None:
         update_readme(options.readme, options.results, options.check)
+    return 0
+
+
+def _wandb(argv: Sequence[str]) -> int:
+    parser = argparse.ArgumentParser(prog="ser-zoo leaderboard wandb", description=WANDB, allow_abbrev=False)
+    parser.add_argument("results", nargs="?", type=Path, default=RESULTS, help="folder of the rows (default: %(default)s)")
+    parser.add_argument("--project", help=f"of the runs and the report (default: $WANDB_PROJECT, else {PROJECT})")
+    parser.add_argument("--entity", help="user or team that the project belongs to (default: that of the login)")
+    parser.add_argument("--title", default="ser-zoo leaderboard", help="of the report (default: %(default)s)")
+    parser.add_argument("--url", help="an earlier report, whose content and title are replaced; default: a new one")
+    options = parser.parse_args(argv)
+    from ser_zoo.leaderboard.wandb import write_wandb
+
+    project = options.project or os.environ.get("WANDB_PROJECT") or PROJECT
+    print(write_wandb(options.results, project, options.entity, options.title, options.url))
     return 0
 
 

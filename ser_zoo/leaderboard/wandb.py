@@ -1,4 +1,4 @@
-"""``ser-zoo leaderboard wandb``: a W&B report, made by code from stored rows.
+"""A W&B report, made by code from stored rows.
 
 A section per corpus and protocol: the table of the stored rows, and below it what W&B has of the same runs (learning curves, UA
 by fold, test predictions). Honest, as-published and synthetic rows stand in sections, and below headings, of their own.
@@ -6,8 +6,6 @@ by fold, test predictions). Honest, as-published and synthetic rows stand in sec
 
 from __future__ import annotations
 
-import argparse
-import os
 from collections.abc import Iterator, Sequence
 from importlib.util import find_spec
 from pathlib import Path
@@ -20,10 +18,6 @@ if TYPE_CHECKING:  # the extra wandb; and what reads rows imports torch
 
     from ser_zoo.leaderboard.aggregate import Table
 
-DESCRIPTION = """Write a W&B report from the rows below a folder: their tables, and the curves and predictions of the runs that
-fit --wandb has sent. The tables stand in it as they are now: repeat the command, with --url, when there are new rows."""
-PROJECT = "ser-zoo"
-TITLE = "ser-zoo leaderboard"
 NEEDED = ("wandb", "wandb_workspaces", "scipy")
 INSTALL = "pip install 'ser-zoo[wandb,report]'"
 NOTE = (
@@ -31,23 +25,6 @@ NOTE = (
     "are rendered from stored result rows; the panels below each show the runs of the same models, corpus and protocol in this "
     "project."
 )
-
-
-def main(argv: Sequence[str]) -> int:
-    """Write the report and print its address."""
-    parser = argparse.ArgumentParser(prog="ser-zoo leaderboard wandb", description=DESCRIPTION, allow_abbrev=False)
-    default = Path("benchmarks/leaderboard")
-    parser.add_argument("results", nargs="?", type=Path, default=default, help="folder of the rows (default: %(default)s)")
-    parser.add_argument("--project", default=None, help=f"of the runs and the report (default: $WANDB_PROJECT, else {PROJECT})")
-    parser.add_argument("--entity", default=None, help="user or team that the project belongs to (default: that of the login)")
-    parser.add_argument("--title", default=TITLE, help="of the report (default: %(default)s)")
-    parser.add_argument(
-        "--url", default=None, help="an earlier report, whose content and title are replaced; default: a new one"
-    )
-    options = parser.parse_args(argv)
-    project = options.project or os.environ.get("WANDB_PROJECT") or PROJECT
-    print(write_wandb(options.results, project, options.entity, options.title, options.url))
-    return 0
 
 
 def write_wandb(results: Path, project: str, entity: str | None, title: str, url: str | None = None) -> str:
