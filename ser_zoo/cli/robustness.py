@@ -9,11 +9,10 @@ from typing import Any
 
 from ser_zoo.cli.report import protocol_text
 from ser_zoo.cli.tables import quiet_lightning, table
-from ser_zoo.cli.test import check_identity
 from ser_zoo.data import SERDataModule
 from ser_zoo.errors import MismatchError
 from ser_zoo.evaluation.robustness import PERTURBATIONS, choose, find_origin, measure_robustness, write_robustness
-from ser_zoo.inference import load_model, read_checkpoint
+from ser_zoo.inference import check_identity, load_model, read_checkpoint
 
 DESCRIPTION = """Test a checkpoint on the speakers it was trained to be tested on, as recorded and with their waveforms changed,
 and write robustness.json beside result.json. Corpus, protocol and fold are those of the checkpoint; training and validation

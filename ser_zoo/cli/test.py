@@ -12,13 +12,11 @@ from ser_zoo.cli.tables import quiet_lightning
 from ser_zoo.data import SERDataModule
 from ser_zoo.errors import MismatchError
 from ser_zoo.evaluation import protocol_of, score_checkpoint, summarise, write_json
-from ser_zoo.inference import Checkpoint, load_model, read_checkpoint
+from ser_zoo.inference import Checkpoint, check_identity, load_model, read_checkpoint
 
 DESCRIPTION = """Test a checkpoint on the test speakers it was trained to be tested on. Corpus, protocol and fold are taken from
 the checkpoint. Another fold, corpus, protocol or label set is refused, because the checkpoint may have been trained on
 those speakers."""
-# What must be as in training; a different version of a protocol has a different hash.
-IDENTITY = ("corpus", "protocol", "protocol_hash", "fold", "labels")
 
 
 def run(argv: Sequence[str]) -> int:
@@ -42,38 +40,6 @@ def run(argv: Sequence[str]) -> int:
         about = {"model": checkpoint.model, "mismatch": mismatch, "identity": identity, "protocol": protocol}
         write_json(options.output, {**about, "metrics": metrics})
     return 0
-
-
-def check_identity(checkpoint: Checkpoint, data: SERDataModule, allow: bool = False) -> str:
-    """Refuse to test on other data than the checkpoint was trained to be tested on.
-
-    Args:
-        checkpoint: what it says of itself.
-        data: that it is to be tested on.
-        allow: the user knows, and takes other data, whose labels the checkpoint has all.
-
-    Returns:
-        What differs, in words; empty if nothing does. By it the protocol's word that no speaker is heard twice does not hold.
-
-    Raises:
-        MismatchError: something differs; labels that the checkpoint has not are never allowed, as no output means them.
-    """
-    found = data.identity()
-    expected = checkpoint.trained_on or {}
-    same_labels = checkpoint.labels == data.labels or (allow and set(data.labels) <= set(checkpoint.labels))
-    if not same_labels:
-        raise MismatchError(
-            f"The checkpoint tells {', '.join(checkpoint.labels)} apart, but {data.corpus.name} here has "
-            f"{', '.join(data.labels)}. Expected the same labels."
-        )
-    differing = [key for key in IDENTITY if expected.get(key) != found[key]]
-    changes = "; ".join(f"{key} was {expected.get(key)}, is {found[key]}" for key in differing)
-    if differing and not allow:
-        raise MismatchError(
-            f"The checkpoint was not trained for this test ({changes}), so it may have been trained on these speakers. "
-            "Leave out the arguments that differ, or pass --allow-mismatch if you know that they are new to it."
-        )
-    return changes
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -8,9 +8,13 @@ from typing import Any, NamedTuple
 
 import torch
 
-from ser_zoo.errors import RunError
+from ser_zoo.data import SERDataModule
+from ser_zoo.errors import MismatchError, RunError
 from ser_zoo.models import model_class
 from ser_zoo.models.base import CHECKPOINT_KEY, SERModule
+
+# What must be as in training; a different version of a protocol has a different hash.
+IDENTITY = ("corpus", "protocol", "protocol_hash", "fold", "labels")
 
 
 class Checkpoint(NamedTuple):
@@ -56,6 +60,38 @@ def read_checkpoint(path: Path | str) -> Checkpoint:
         arguments,
         content.get("datamodule_hyper_parameters", {}),
     )
+
+
+def check_identity(checkpoint: Checkpoint, data: SERDataModule, allow: bool = False) -> str:
+    """Refuse to test on other data than the checkpoint was trained to be tested on.
+
+    Args:
+        checkpoint: what it says of itself.
+        data: that it is to be tested on.
+        allow: the user knows, and takes other data, whose labels the checkpoint has all.
+
+    Returns:
+        What differs, in words; empty if nothing does. By it the protocol's word that no speaker is heard twice does not hold.
+
+    Raises:
+        MismatchError: something differs; labels that the checkpoint has not are never allowed, as no output means them.
+    """
+    found = data.identity()
+    expected = checkpoint.trained_on or {}
+    same_labels = checkpoint.labels == data.labels or (allow and set(data.labels) <= set(checkpoint.labels))
+    if not same_labels:
+        raise MismatchError(
+            f"The checkpoint tells {', '.join(checkpoint.labels)} apart, but {data.corpus.name} here has "
+            f"{', '.join(data.labels)}. Expected the same labels."
+        )
+    differing = [key for key in IDENTITY if expected.get(key) != found[key]]
+    changes = "; ".join(f"{key} was {expected.get(key)}, is {found[key]}" for key in differing)
+    if differing and not allow:
+        raise MismatchError(
+            f"The checkpoint was not trained for this test ({changes}), so it may have been trained on these speakers. "
+            "Leave out the arguments that differ; if you know that they are new to it, ser-zoo test takes --allow-mismatch."
+        )
+    return changes
 
 
 def load_model(path: Path | str, encoder: str | None = None, device: torch.device | str = "cpu") -> SERModule:
