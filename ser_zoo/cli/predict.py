@@ -43,7 +43,7 @@ def run(argv: Sequence[str]) -> int:
     from ser_zoo.inference import audio_paths, load_model, predict
 
     paths = audio_paths(options.inputs)  # before the model, whose loading takes longer than noticing a wrong path
-    model = load_model(options.ckpt_path, encoder=options.encoder, device=choose_device(options.device))
+    model = load_model(options.ckpt_path, encoder=options.encoder, device=options.device)
     predictions = predict(model, paths, options.batch_size, progress=True, calibrated=not options.raw)
     print(f"ser-zoo: {_kind(model.calibration, options.raw)}", file=sys.stderr)
     if options.output is not None:
@@ -56,15 +56,6 @@ def run(argv: Sequence[str]) -> int:
     else:
         sys.stdout.write(_text(predictions, options.format))
     return 0
-
-
-def choose_device(name: str) -> str:
-    """``auto`` is the machine's accelerator if it has one; anything else stays."""
-    if name != "auto":
-        return name
-    import torch
-
-    return str(torch.accelerator.current_accelerator() or "cpu") if torch.accelerator.is_available() else "cpu"
 
 
 def _kind(calibration: Calibration | None, raw: bool) -> str:

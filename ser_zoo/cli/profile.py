@@ -11,11 +11,10 @@ from jsonargparse import Namespace
 from lightning.pytorch.cli import LightningArgumentParser
 
 from ser_zoo.cli.fit import add_model_arguments, expand_names, model_arguments, value_of
-from ser_zoo.cli.predict import choose_device
 from ser_zoo.cli.tables import quiet_lightning, table
 from ser_zoo.errors import SERZooError
 from ser_zoo.evaluation import write_json
-from ser_zoo.inference import load_model, profile
+from ser_zoo.inference import find_device, load_model, profile
 from ser_zoo.models import MODELS, create_model
 from ser_zoo.models.base import SERModule
 
@@ -33,7 +32,8 @@ def run(argv: Sequence[str]) -> int:
     for what, value in (("repeats", options.repeats), ("classes", options.classes), *(("seconds", v) for v in options.seconds)):
         if value <= 0:
             raise SERZooError(f"--{what} {value:g} makes no sense; expected more than 0.")
-    model = _model(name, options).to(choose_device(options.device))
+    device = find_device(options.device)
+    model = _model(name, options).to(device)
     found = profile(model, options.seconds, options.repeats)
     if options.output is not None:
         write_json(options.output, found)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from pickle import UnpicklingError
 from typing import Any, NamedTuple
@@ -9,7 +10,7 @@ from typing import Any, NamedTuple
 import torch
 
 from ser_zoo.data import SERDataModule
-from ser_zoo.errors import MismatchError, RunError
+from ser_zoo.errors import MismatchError, RunError, SERZooError
 from ser_zoo.models import model_class
 from ser_zoo.models.base import CHECKPOINT_KEY, SERModule
 
@@ -100,7 +101,7 @@ def load_model(path: Path | str, encoder: str | None = None, device: torch.devic
     Args:
         path: the checkpoint.
         encoder: hub name or folder of the encoder, where it is no longer at the place the training found it.
-        device: where the model is put.
+        device: where the model is put, as ``find_device`` takes it.
 
     Returns:
         The model in evaluation mode; its attribute ``labels`` names the outputs.
@@ -108,10 +109,35 @@ def load_model(path: Path | str, encoder: str | None = None, device: torch.devic
     Raises:
         RunError: not a readable checkpoint of this package.
         EncoderError: the encoder cannot be found, or is another one than that of the training.
+        SERZooError: there is no such device.
     """
+    device = find_device(device)
     checkpoint = read_checkpoint(path)
     changed = {"encoder": encoder} if encoder is not None else {}
     model = model_class(checkpoint.model).load_from_checkpoint(
         path, map_location=device, weights_only=True, strict=True, **changed
     )
     return model.to(device).eval()
+
+
+def find_device(name: torch.device | str) -> torch.device:
+    """A device that this machine has.
+
+    Args:
+        name: as torch names it (cpu, cuda, cuda:1, mps ...), or ``auto``, the machine's accelerator if it has one, else cpu.
+
+    Raises:
+        SERZooError: it cannot be used here.
+    """
+    accelerator = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else None
+    if name == "auto":
+        return accelerator or torch.device("cpu")
+    try:
+        torch.zeros(1, device=name).cpu()  # torch knows the names of many devices that it cannot use
+    except (RuntimeError, AssertionError, ImportError) as error:  # which one depends on what torch was built for
+        reason = re.split(r"\.\s|\n", str(error))[0]
+        known = "cpu" if accelerator is None else f"cpu and {accelerator.type}"
+        raise SERZooError(
+            f"--device {name} cannot be used here (torch: {reason}). This machine has {known}; expected that, or auto."
+        ) from error
+    return torch.device(name)

@@ -113,3 +113,11 @@ def test_a_checkpoint_or_a_model_must_be_named(capsys: pytest.CaptureFixture[str
 def test_nonsense_is_refused(wrong: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["profile", "--model", "cnn_attn", *wrong]) == 1
     assert "makes no sense" in capsys.readouterr().err
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="a machine without CUDA is meant")
+@pytest.mark.parametrize("device", ["cuda", "cuda:1", "foo", "meta", ""])
+def test_a_device_that_cannot_be_used_is_explained(device: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["profile", "--model", "cnn_attn", f"--device={device}"]) == 1
+    assert f"error: --device {device} cannot be used here" in (error := capsys.readouterr().err)
+    assert "This machine has cpu" in error

@@ -175,6 +175,14 @@ def test_a_frozen_encoder_is_not_in_the_checkpoint_and_is_compared_on_loading(fu
         ser_zoo.load_model(path, encoder=str(tiny_encoder(tmp_path / "other", "whisper", seed=1)))
 
 
+@pytest.mark.skipif(torch.cuda.is_available(), reason="a machine without CUDA is meant")
+def test_predict_explains_a_device_that_cannot_be_used(
+    checkpoint: Path, small_emo_db: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["predict", "--ckpt_path", str(checkpoint), str(small_emo_db), "--device", "cuda"]) == 1
+    assert "--device cuda cannot be used here" in capsys.readouterr().err
+
+
 def test_load_model_needs_a_checkpoint(tmp_path: Path) -> None:
     with pytest.raises(RunError, match="There is no checkpoint file"):
         ser_zoo.load_model(tmp_path / "none.ckpt")
