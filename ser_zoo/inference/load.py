@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import torch
 
 from ser_zoo.data import SERDataModule
-from ser_zoo.errors import MismatchError, RunError, SERZooError
+from ser_zoo.errors import EncoderError, MismatchError, RunError, SERZooError
 from ser_zoo.models import model_class
 from ser_zoo.models.base import CHECKPOINT_KEY, SERModule
 
@@ -114,9 +114,13 @@ def load_model(path: Path | str, encoder: str | None = None, device: torch.devic
     device = find_device(device)
     checkpoint = read_checkpoint(path)
     changed = {"encoder": encoder} if encoder is not None else {}
-    model = model_class(checkpoint.model).load_from_checkpoint(
-        path, map_location=device, weights_only=True, strict=True, **changed
-    )
+    try:
+        model = model_class(checkpoint.model).load_from_checkpoint(
+            path, map_location=device, weights_only=True, strict=True, **changed
+        )
+    except EncoderError as error:
+        # The advice is that for a training; whoever loads a checkpoint names its encoder by another option.
+        raise EncoderError(re.sub(r"--model\.encoder\b", "--encoder", str(error))) from error
     return model.to(device).eval()
 
 

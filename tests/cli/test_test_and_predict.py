@@ -175,6 +175,18 @@ def test_a_frozen_encoder_is_not_in_the_checkpoint_and_is_compared_on_loading(fu
         ser_zoo.load_model(path, encoder=str(tiny_encoder(tmp_path / "other", "whisper", seed=1)))
 
 
+@pytest.mark.parametrize(("verb", "more"), [("predict", ["clip.wav"]), ("test", []), ("profile", [])])
+def test_the_advice_on_an_encoder_names_the_option_of_the_command(
+    verb: str, more: list[str], fused: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    soundfile.write("clip.wav", [0.0, 0.1], 16_000)
+    assert main([verb, "--ckpt_path", str(fused[0]), "--encoder", str(tmp_path / "nowhere"), *more]) == 1
+    error = capsys.readouterr().err
+    assert "Pass it with --encoder." in error
+    assert "--model.encoder" not in error
+
+
 @pytest.mark.skipif(torch.cuda.is_available(), reason="a machine without CUDA is meant")
 def test_predict_explains_a_device_that_cannot_be_used(
     checkpoint: Path, small_emo_db: Path, capsys: pytest.CaptureFixture[str]
