@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 
 DESCRIPTION = """Label and probability of each recording. Folders are searched to any depth. Probabilities are calibrated by the
 temperature that the checkpoint was given on its validation speakers; stderr says so, or why they are not. With --format csv or
-json, temperature is the one applied, or empty or null with uncalibrated probabilities."""
+json, temperature is the one applied, or empty or null with uncalibrated probabilities. Of several recordings, those that cannot
+be read are named on stderr and left out, and the exit status is then 1."""
 
 
 def run(argv: Sequence[str]) -> int:
@@ -44,7 +45,7 @@ def run(argv: Sequence[str]) -> int:
 
     paths = audio_paths(options.inputs)  # before the model, whose loading takes longer than noticing a wrong path
     model = load_model(options.ckpt_path, encoder=options.encoder, device=options.device)
-    predictions = predict(model, paths, options.batch_size, progress=True, calibrated=not options.raw)
+    predictions = predict(model, paths, options.batch_size, progress=True, calibrated=not options.raw, on_bad_audio="skip")
     print(f"ser-zoo: {_kind(model.calibration, options.raw)}", file=sys.stderr)
     if options.output is not None:
         from ser_zoo.cache import atomic_path
@@ -55,6 +56,9 @@ def run(argv: Sequence[str]) -> int:
         table([{"file": str(item.path), "label": item.label, "probability": item.probability} for item in predictions])
     else:
         sys.stdout.write(_text(predictions, options.format))
+    if bad := len(paths) - len(predictions):
+        print(f"ser-zoo: error: {bad} of {len(paths)} recordings cannot be used and are left out; see above.", file=sys.stderr)
+        return 1
     return 0
 
 

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+import warnings
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import torch
 from tqdm import tqdm
 
 from ser_zoo.data import read_audio
+from ser_zoo.data.audio import Waveform
 from ser_zoo.data.datamodule import collate
-from ser_zoo.errors import AudioError
+from ser_zoo.errors import AudioError, SERZooWarning
 from ser_zoo.models.base import SERModule
 
 SUFFIXES = (".wav", ".flac", ".ogg", ".mp3", ".aiff", ".aif")
@@ -60,7 +62,12 @@ def audio_paths(inputs: Iterable[Path | str]) -> list[Path]:
 
 
 def predict(
-    model: SERModule, inputs: Iterable[Path | str], batch_size: int = 16, progress: bool = False, calibrated: bool = True
+    model: SERModule,
+    inputs: Iterable[Path | str],
+    batch_size: int = 16,
+    progress: bool = False,
+    calibrated: bool = True,
+    on_bad_audio: Literal["error", "skip"] = "error",
 ) -> list[Prediction]:
     """Classify recordings.
 
@@ -71,29 +78,49 @@ def predict(
         progress: show a bar, if stderr is a terminal.
         calibrated: apply the model's temperature, if it has one that validation speakers determined. Labels are the same
             without it.
+        on_bad_audio: stop at a recording that cannot be decoded, or skip it with a warning.
 
     Returns:
-        One prediction per recording, in the order of the inputs.
+        One prediction per recording that is not skipped, in the order of the inputs.
 
     Raises:
-        AudioError: an input does not exist or cannot be decoded.
+        AudioError: an input does not exist or cannot be decoded; with ``skip``, none can.
     """
     paths = audio_paths(inputs)
     fitted = model.calibration
     temperature = fitted.temperature if calibrated and fitted is not None and fitted.doubt is None else None
     bar = tqdm(total=len(paths), desc="predicting", unit="file", leave=False, delay=0.5, disable=None if progress else True)
     predictions: list[Prediction] = []
+    bad: list[str] = []
     model.eval()
     with bar, torch.inference_mode():
         for chunk in _chunks(paths, batch_size):
-            waveforms = [model.preparation(*read_audio(path)) for path in chunk]
-            batch = model.transfer_batch_to_device(collate(waveforms, [str(path) for path in chunk]), model.device, 0)
-            logits = model(batch).double()
-            shares = (logits if temperature is None else logits / temperature).softmax(1)
-            for path, best, row in zip(chunk, logits.argmax(1).tolist(), shares.tolist(), strict=True):
-                probabilities, label = dict(zip(model.labels, row, strict=True)), model.labels[best]
-                predictions.append(Prediction(path, label, probabilities[label], probabilities, temperature))
+            clips: dict[Path, Waveform] = {}
+            for path in chunk:
+                try:
+                    clips[path] = model.preparation(*read_audio(path))
+                except AudioError as error:
+                    if on_bad_audio == "error" or len(paths) == 1:
+                        raise
+                    bad.append(str(error))
+            if clips:
+                predictions += _classify(model, clips, temperature)
             bar.update(len(chunk))
+    for fault in bad:
+        warnings.warn(fault, SERZooWarning, stacklevel=2)
+    if not predictions:
+        raise AudioError(f"None of the {len(paths)} recordings can be used. Expected one at least.")
+    return predictions
+
+
+def _classify(model: SERModule, clips: Mapping[Path, Waveform], temperature: float | None) -> list[Prediction]:
+    batch = collate(list(clips.values()), [str(path) for path in clips])
+    logits = model(model.transfer_batch_to_device(batch, model.device, 0)).double()
+    shares = (logits if temperature is None else logits / temperature).softmax(1)
+    predictions = []
+    for path, best, row in zip(clips, logits.argmax(1).tolist(), shares.tolist(), strict=True):
+        probabilities, label = dict(zip(model.labels, row, strict=True)), model.labels[best]
+        predictions.append(Prediction(path, label, probabilities[label], probabilities, temperature))
     return predictions
 
 

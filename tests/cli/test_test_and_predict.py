@@ -12,7 +12,7 @@ import torch
 import ser_zoo
 from ser_zoo.cli import main
 from ser_zoo.data import SERDataModule
-from ser_zoo.errors import EncoderError, RunError
+from ser_zoo.errors import AudioError, EncoderError, RunError
 from ser_zoo.evaluation import read_result
 from ser_zoo.inference import load_model, predict
 from tests.cli.commands import QUICK, fit_command
@@ -161,6 +161,43 @@ def test_predict_explains_what_it_cannot_read(checkpoint: Path, tmp_path: Path, 
     for item, expected in (("nowhere.wav", "no file or folder"), ("empty", "holds no recording"), ("text.wav", "Cannot read")):
         assert main(["predict", "--ckpt_path", str(checkpoint), str(tmp_path / item)]) == 1
         assert expected in capsys.readouterr().err
+
+
+def test_damaged_recordings_do_not_take_the_others_with_them(
+    checkpoint: Path, small_emo_db: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    good = sorted((small_emo_db / "wav").glob("*.wav"))[:3]
+    for path in good:
+        shutil.copy(path, tmp_path)
+    (tmp_path / "a.wav").write_text("no sound")
+    (tmp_path / "z.wav").touch()
+    output = tmp_path / "p.csv"
+    # By two: one batch holds a damaged recording beside a good one, another nothing else.
+    command = ["predict", "--ckpt_path", str(checkpoint), str(tmp_path), "--batch_size", "2"]
+    assert main([*command, "--format", "csv", "--output", str(output)]) == 1
+    told = capsys.readouterr()
+    assert not told.out
+    assert all(f"warning: Cannot read {tmp_path / name}: " in told.err for name in ("a.wav", "z.wav"))
+    assert "2 of 5 recordings cannot be used and are left out" in told.err
+    expected = ser_zoo.predict(ser_zoo.load_model(checkpoint), good)
+    with output.open() as file:
+        lines = list(csv.DictReader(file))
+    assert [(Path(line["file"]).name, line["label"]) for line in lines] == [(item.path.name, item.label) for item in expected]
+    assert not list(tmp_path.glob(".*"))
+    with pytest.raises(AudioError, match=r"a\.wav"):
+        ser_zoo.predict(ser_zoo.load_model(checkpoint), [tmp_path])
+
+
+def test_nothing_is_written_when_no_recording_can_be_read(
+    checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("a.wav", "b.wav"):
+        (tmp_path / name).write_text("no sound")
+    assert main(["predict", "--ckpt_path", str(checkpoint), str(tmp_path), "--output", str(tmp_path / "p.csv")]) == 1
+    error = capsys.readouterr().err
+    assert all(f"Cannot read {tmp_path / name}: " in error for name in ("a.wav", "b.wav"))
+    assert "None of the 2 recordings can be used" in error
+    assert not (tmp_path / "p.csv").exists()
 
 
 def test_a_frozen_encoder_is_not_in_the_checkpoint_and_is_compared_on_loading(fused: tuple[Path, Path], tmp_path: Path) -> None:
