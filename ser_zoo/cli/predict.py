@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 DESCRIPTION = """Label and probability of each recording. Folders are searched to any depth. Probabilities are calibrated by the
 temperature that the checkpoint was given on its validation speakers; stderr says so, or why they are not. With --format csv or
 json, temperature is the one applied, or empty or null with uncalibrated probabilities. Of several recordings, those that cannot
-be read are named on stderr and left out, and the exit status is then 1."""
+be read are named on stderr and left out, and the exit status is then 1. stderr also says how many are cut as in training, and
+how many are silent or too short to tell anything."""
 
 
 def run(argv: Sequence[str]) -> int:

@@ -10,12 +10,14 @@ from typing import Literal, NamedTuple
 import torch
 from tqdm import tqdm
 
+from ser_zoo.corpora.base import short_list
 from ser_zoo.data import read_audio
 from ser_zoo.data.audio import Waveform
 from ser_zoo.data.datamodule import collate
 from ser_zoo.errors import AudioError, SERZooWarning
 from ser_zoo.models.base import SERModule
 
+FRAME = 0.025  # seconds; what the encoders here, and most spectrograms, make their shortest frame of
 SUFFIXES = (".wav", ".flac", ".ogg", ".mp3", ".aiff", ".aif")
 
 
@@ -69,7 +71,7 @@ def predict(
     calibrated: bool = True,
     on_bad_audio: Literal["error", "skip"] = "error",
 ) -> list[Prediction]:
-    """Classify recordings.
+    """Classify recordings; warns of those that are cut, and of those whose probabilities mean nothing.
 
     Args:
         model: as ``load_model`` gives it.
@@ -92,22 +94,32 @@ def predict(
     bar = tqdm(total=len(paths), desc="predicting", unit="file", leave=False, delay=0.5, disable=None if progress else True)
     predictions: list[Prediction] = []
     bad: list[str] = []
+    cut: list[str] = []
+    empty: list[str] = []
+    longest = model.preparation.max_seconds
     model.eval()
     with bar, torch.inference_mode():
         for chunk in _chunks(paths, batch_size):
             clips: dict[Path, Waveform] = {}
             for path in chunk:
                 try:
-                    clips[path] = model.preparation(*read_audio(path))
+                    waveform, rate = read_audio(path)
                 except AudioError as error:
                     if on_bad_audio == "error" or len(paths) == 1:
                         raise
                     bad.append(str(error))
+                    continue
+                if len(waveform) > longest * rate:
+                    cut.append(str(path))
+                used = waveform[: max(1, round(longest * rate))]
+                if len(used) < FRAME * rate or used.min() == used.max():
+                    empty.append(str(path))
+                clips[path] = model.preparation(waveform, rate)
             if clips:
                 predictions += _classify(model, clips, temperature)
             bar.update(len(chunk))
-    for fault in bad:
-        warnings.warn(fault, SERZooWarning, stacklevel=2)
+    for text in [*bad, *_notices(cut, empty, len(paths), longest)]:
+        warnings.warn(text, SERZooWarning, stacklevel=2)
     if not predictions:
         raise AudioError(f"None of the {len(paths)} recordings can be used. Expected one at least.")
     return predictions
@@ -122,6 +134,16 @@ def _classify(model: SERModule, clips: Mapping[Path, Waveform], temperature: flo
         probabilities, label = dict(zip(model.labels, row, strict=True)), model.labels[best]
         predictions.append(Prediction(path, label, probabilities[label], probabilities, temperature))
     return predictions
+
+
+def _notices(cut: Sequence[str], empty: Sequence[str], total: int, longest: float) -> Iterator[str]:
+    """What is to be known of recordings that can be read."""
+    if cut:
+        about = f"Longer than {longest:g} s, and cut to that as in training (--data.max_seconds)"
+        yield f"{about}: {len(cut)} of {total} recordings, {short_list(cut, 5)}."
+    if empty:
+        about = f"Silent or shorter than {1000 * FRAME:g} ms, so that the probabilities mean nothing"
+        yield f"{about}: {len(empty)} of {total} recordings, {short_list(empty, 5)}."
 
 
 def _chunks(paths: Sequence[Path], size: int) -> Iterator[Sequence[Path]]:

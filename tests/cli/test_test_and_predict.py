@@ -188,6 +188,33 @@ def test_damaged_recordings_do_not_take_the_others_with_them(
         ser_zoo.predict(ser_zoo.load_model(checkpoint), [tmp_path])
 
 
+@pytest.mark.parametrize("form", ["json", "csv"])
+def test_predict_tells_what_is_cut_and_what_means_nothing(
+    form: str, checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    noise = 0.1 * torch.randn(31 * 8000, generator=torch.Generator().manual_seed(0)).numpy()
+    clips = {
+        "exact": noise[: 30 * 8000],
+        "long": noise,
+        "offset": [0.25] * 8000,
+        "one": [0.1],
+        "short": noise[:199],
+        "silent": [0.0] * 8000,
+        "usual": noise[:200],
+    }
+    for name, samples in clips.items():
+        soundfile.write(tmp_path / f"{name}.wav", samples, 8000)
+    assert main(["predict", "--ckpt_path", str(checkpoint), str(tmp_path), "--batch_size", "2", "--format", form]) == 0
+    told = capsys.readouterr()
+    rows = json.loads(told.out) if form == "json" else list(csv.DictReader(told.out.splitlines()))
+    assert len(rows) == len(clips)
+    cut, empty = (line for line in told.err.splitlines() if "warning" in line)
+    assert "Longer than 30 s, and cut to that as in training" in cut
+    assert cut.endswith(f": 1 of 7 recordings, {tmp_path / 'long.wav'}.")
+    assert "Silent or shorter than 25 ms, so that the probabilities mean nothing: 4 of 7 recordings, " in empty
+    assert all(str(tmp_path / f"{name}.wav") in empty for name in ("offset", "one", "short", "silent"))
+
+
 def test_nothing_is_written_when_no_recording_can_be_read(
     checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
