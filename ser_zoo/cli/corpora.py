@@ -13,12 +13,16 @@ from ser_zoo.corpora.manifest import Manifest, by_class_and_speaker, fresh, rate
 from ser_zoo.errors import CorpusError
 from ser_zoo.protocols import protocols_of
 
+DESCRIPTION = (
+    "List the corpora, or describe one: where to get it, and more. --format json lists all with all that is known of them."
+)
+LISTED = ("name", "language", "utterances", "found", "licence")  # what a terminal of 80 columns has room for
 MOST_SPEAKERS = 100  # in the table; --format json has all
 
 
 def run(argv: Sequence[str]) -> int:
     """List the corpora, or describe one."""
-    parser = argparse.ArgumentParser(prog="ser-zoo corpora", description="List the corpora, or describe one.")
+    parser = argparse.ArgumentParser(prog="ser-zoo corpora", description=DESCRIPTION)
     parser.add_argument("name", nargs="?", help="a corpus; shows its tasks and protocols, and what is there of it")
     parser.add_argument("--root", help="look for the named corpus in this folder")
     parser.add_argument(
@@ -30,7 +34,10 @@ def run(argv: Sequence[str]) -> int:
         parser.error("--root and --plot go with the name of one corpus")
     if options.name is None:
         rows = [summary(create_corpus(name)) for name in sorted(CORPORA)]
-        show(rows if options.format == "json" else [readable(row) for row in rows], options.format)
+        if options.format == "json":
+            show(rows, "json")
+        else:
+            show([{key: row[key] for key in LISTED} for row in rows], "table", "ser-zoo corpora NAME says more of one")
         return 0
     corpus = create_corpus(options.name, options.root)
     protocols = [
@@ -67,7 +74,7 @@ def run(argv: Sequence[str]) -> int:
 
 
 def readable(row: Mapping[str, object]) -> dict[str, object]:
-    """A row of the list for people: hours with two digits."""
+    """A summary for people: hours with two digits."""
     hours = row["hours"]
     return {**row, "hours": f"{hours:.2f}" if isinstance(hours, float) else hours}
 
@@ -109,7 +116,7 @@ def describe(corpus: Corpus, manifest: Manifest | None) -> None:
 
 
 def summary(corpus: Corpus) -> dict[str, object]:
-    """A row of the list."""
+    """What is known of a corpus without opening it."""
     return {
         "name": corpus.name,
         "title": corpus.title,

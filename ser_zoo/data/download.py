@@ -77,7 +77,7 @@ def fetch(download: Download, folder: Path) -> Path:
         except HTTPError as error:
             raise CorpusError(
                 f"{download.url} answers {error.code} ({error.reason}). If the file has moved, download it by hand, "
-                "and unpack it where ser-zoo corpora says."
+                "and unpack it where ser-zoo corpora NAME says."
             ) from error
         except (URLError, OSError, http.client.HTTPException) as error:
             if attempt == ATTEMPTS:

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from ser_zoo.cli import main
+from ser_zoo.cli import main, tables
 from ser_zoo.corpora import CORPORA
 from ser_zoo.models import list_models, model_class
 
@@ -50,7 +50,17 @@ def test_corpora_as_table_and_json(capsys: pytest.CaptureFixture[str]) -> None:
     assert all(row["licence"] and row["url"] for row in rows)
     assert [row["name"] for row in rows if row["synthetic"]] == ["demo"]
     assert main(["corpora"]) == 0
-    assert "EMO-DB" in capsys.readouterr().out
+    assert "CC0-1.0" in capsys.readouterr().out
+
+
+def test_the_list_of_corpora_fits_a_usual_terminal(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr(tables, "WIDE", 80)
+    assert main(["corpora"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert max(map(len, lines)) <= 80
+    cells = [[cell.strip() for cell in line.split("│")[1:-1]] for line in lines if line.startswith("│")]
+    assert [row[0] for row in cells if row[0]] == sorted(CORPORA)  # no name is broken
+    assert len(cells) < 2 * len(CORPORA)
 
 
 def test_a_corpus_is_found_where_it_is(small_emo_db, capsys: pytest.CaptureFixture[str]) -> None:
