@@ -226,20 +226,23 @@ class Demo(FileNameCorpus):
         """Make the release if it is not there; a process that is killed meanwhile leaves no root.
 
         Raises:
-            CorpusError: espeak-ng cannot be used, or the root holds something else or an older release.
+            CorpusError: espeak-ng cannot be used, nothing can be written there, or the root holds something else or an older
+                release.
         """
         if self.root.is_dir() and any(self.root.iterdir()):
             self._check_version()
             return
-        self.root.parent.mkdir(parents=True, exist_ok=True)
         work = self.root.parent / f".{self.root.name}-incomplete-{uuid.uuid4().hex}"
         try:
+            self.root.parent.mkdir(parents=True, exist_ok=True)
             generate(work)
-            try:
-                work.rename(self.root)
-            except OSError:
-                if not self.found():  # otherwise another process was faster, and made the same
-                    raise
+            work.rename(self.root)
+        except OSError as error:
+            if not self.found():  # otherwise another process was faster, and made the same
+                raise CorpusError(
+                    f"{self.title} cannot be made at {self.root}: {error.strerror or error}. Expected a place that can be "
+                    "written to. Set SER_ZOO_DATA to another folder, or pass another root."
+                ) from error
         finally:
             shutil.rmtree(work, ignore_errors=True)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import re
 import subprocess
 import sys
 import wave
@@ -252,7 +253,7 @@ def test_a_failure_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 
     monkeypatch.setattr(demo, "write_wav", failing(3, fail))
     corpus = Demo(tmp_path / "demo")
-    with pytest.raises(OSError, match="No space left"):
+    with pytest.raises(CorpusError, match="No space left"):
         corpus.prepare()
     assert list(tmp_path.iterdir()) == []
     assert not corpus.found()
@@ -304,6 +305,13 @@ def test_the_error_before_the_release_is_made_says_how_to_make_it(tmp_path: Path
     assert not corpus.found()
     with pytest.raises(CorpusError, match=r"there is no folder .*prepare\(\)"):
         corpus.utterances()
+
+
+def test_a_place_that_cannot_be_written_to_is_named_with_what_to_do(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    root = tmp_path / "file" / "demo"
+    with pytest.raises(CorpusError, match=rf"cannot be made at {re.escape(str(root))}: .* Set SER_ZOO_DATA to another folder"):
+        Demo(root).prepare()
 
 
 def test_a_release_of_another_version_is_refused_and_kept(empty_files: Demo) -> None:
