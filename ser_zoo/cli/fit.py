@@ -69,7 +69,7 @@ def run(argv: Sequence[str]) -> int:
             rows = []
         else:
             rows = run_folds(plan, data, folds, root, config, resume, report=show_row)
-    except MisconfigurationException as error:  # the trainer's way to refuse its arguments
+    except MisconfigurationException as error:  # what the trainer finds only when it has begun
         raise SERZooError(f"The trainer refuses its arguments: {error}") from error
     part_processes()
     if len(rows) > 1:

@@ -21,7 +21,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import jsonschema
-import lightning as L
 import numpy as np
 import soundfile
 import torch
@@ -38,7 +37,7 @@ from ser_zoo.data.datamodule import collate
 from ser_zoo.data.sampler import BucketSampler
 from ser_zoo.errors import RunError, SERZooError
 from ser_zoo.evaluation.result import ROW, commit, protocol_of, read_result, score, versions, write_json
-from ser_zoo.evaluation.run import PredictionCollector
+from ser_zoo.evaluation.run import PredictionCollector, make_trainer
 from ser_zoo.models.base import CHECKPOINT_KEY, SERModule
 from ser_zoo.protocols import Row
 from ser_zoo.registry import lookup
@@ -489,7 +488,7 @@ def _test(model: SERModule, side: PerturbedTest, batch_size: int, trainer: Mappi
     loader = DataLoader(side, batch_size=None, sampler=sampler)
     quiet = {"logger": False, "enable_checkpointing": False, "enable_model_summary": False, "enable_progress_bar": False}
     # Not given as a data module, for which the model would keep features.
-    L.Trainer(**{**trainer, **quiet, "callbacks": [collector]}).test(model, loader, verbose=False)
+    make_trainer({**trainer, **quiet, "callbacks": [collector]}).test(model, loader, verbose=False)
     return score(collector.batches).confusion
 
 

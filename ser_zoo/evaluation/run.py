@@ -33,6 +33,7 @@ from typing import Any
 import lightning as L
 import numpy as np
 import torch.distributed
+from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.callbacks import Callback, EarlyStopping, ModelCheckpoint
 from lightning.pytorch.loggers import CSVLogger, Logger
 from lightning.pytorch.utilities import rank_zero_only, rank_zero_warn
@@ -64,6 +65,7 @@ TRAINER_KEYS = (
     "num_nodes",
 )
 WHOLE = ("limit_test_batches", "limit_predict_batches")  # of the test, and of the pass that fits the temperature
+COUNTS = ("accumulate_grad_batches", "check_val_every_n_epoch", "val_check_interval")  # Lightning divides by them unchecked
 PRECISIONS = ("32-true", "16-mixed", "bf16-mixed")  # of products; weights and features are float32
 
 
@@ -85,7 +87,8 @@ class Run:
         refit: test a new model that was trained on training and validation speakers, for as many epochs as were chosen.
 
     Raises:
-        RunError: patience without a metric to watch, a number out of its range, or a test of a part of its utterances.
+        RunError: patience without a metric to watch, a number out of its range, a test of a part of its utterances, or batches
+            to overfit.
     """
 
     model: str
@@ -105,6 +108,14 @@ class Run:
                 f"--trainer.{limited[0]} {self.trainer[limited[0]]} would make a row of a part of the utterances, which would "
                 "pass for the fold. Leave it out; for a quick trial limit the training, with --trainer.limit_train_batches."
             )
+        if overfit := self.trainer.get("overfit_batches"):
+            raise RunError(
+                f"--trainer.overfit_batches {overfit} does not go with the batches here, whose order the seed decides. Leave "
+                "it out; for a quick trial limit the training, with --trainer.limit_train_batches."
+            )
+        counts = {name: self.trainer.get(name) for name in COUNTS}
+        if wrong := [name for name, value in counts.items() if isinstance(value, int | float) and value <= 0]:
+            raise RunError(f"--trainer.{wrong[0]} {self.trainer[wrong[0]]} makes no sense. Expected more than 0.")
         if self.patience is not None and self.patience < 0:
             raise RunError(f"--patience {self.patience} makes no sense. Expected 0 epochs or more, or null.")
         if not 0 <= self.seed < 2**32:
@@ -361,6 +372,18 @@ def part_processes() -> None:
         torch.distributed.destroy_process_group()
 
 
+def make_trainer(arguments: Mapping[str, Any]) -> L.Trainer:
+    """Lightning's trainer.
+
+    Raises:
+        RunError: it refuses its arguments, in its words.
+    """
+    try:
+        return L.Trainer(**arguments)
+    except (MisconfigurationException, TypeError, ValueError) as error:  # it has no error of its own for some
+        raise RunError(f"The trainer refuses its arguments: {error}") from error
+
+
 def score_checkpoint(model: SERModule, data: SERDataModule, trainer: Mapping[str, Any]) -> Scored:
     """Test a loaded model on the test speakers of ``data``.
 
@@ -368,10 +391,13 @@ def score_checkpoint(model: SERModule, data: SERDataModule, trainer: Mapping[str
         model: as ``load_model`` gives it.
         data: the fold.
         trainer: arguments of ``lightning.Trainer``.
+
+    Raises:
+        RunError: the trainer refuses its arguments.
     """
     collector = PredictionCollector()
     quiet = {"logger": False, "enable_checkpointing": False, "enable_model_summary": False}
-    L.Trainer(**{**trainer, **quiet, "callbacks": [collector]}).test(model, datamodule=data, verbose=False)
+    make_trainer({**trainer, **quiet, "callbacks": [collector]}).test(model, datamodule=data, verbose=False)
     return score(collector.batches)
 
 
@@ -597,7 +623,7 @@ def _trainer(
         logger = [*others, tracker.logger]
         added.append(tracker)
     arguments["logger"] = logger
-    trainer = L.Trainer(**arguments, callbacks=added)
+    trainer = make_trainer({**arguments, "callbacks": added})
     # Lightning takes bfloat16 where a processor is asked for float16, and the row would say what was asked for.
     asked = str(arguments.get("precision"))
     if trainer.precision not in PRECISIONS or (trainer.precision == "bf16-mixed" and "bf16" not in asked):

@@ -64,6 +64,12 @@ def test_another_fold_or_protocol_is_refused_unless_allowed(
     assert expected in json.loads(written.read_text())["mismatch"]
 
 
+@pytest.mark.parametrize("verb", ["test", "robustness"])
+def test_a_processor_that_is_not_there_is_refused(verb: str, checkpoint: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([verb, "--ckpt_path", str(checkpoint), "--accelerator", "foo"]) == 1
+    assert "The trainer refuses its arguments: You selected an invalid accelerator name" in capsys.readouterr().err
+
+
 def test_another_corpus_is_refused(checkpoint: Path, ravdess: Path, capsys: pytest.CaptureFixture[str]) -> None:
     command = ["test", "--ckpt_path", str(checkpoint), "--data", "ravdess", "--data.root", str(ravdess)]
     assert main(command) == 1

@@ -74,6 +74,10 @@ def test_a_precision_that_would_not_be_what_the_row_says_is_refused(
     [
         ({"trainer": {"limit_test_batches": 1}}, r"--trainer\.limit_test_batches 1 would make a row of a part"),
         ({"trainer": {"limit_predict_batches": 0.5}}, r"--trainer\.limit_predict_batches 0\.5 would make a row of a part"),
+        ({"trainer": {"overfit_batches": 1}}, r"--trainer\.overfit_batches 1 does not go with the batches here"),
+        ({"trainer": {"accumulate_grad_batches": 0}}, r"--trainer\.accumulate_grad_batches 0 makes no sense"),
+        ({"trainer": {"check_val_every_n_epoch": 0}}, r"--trainer\.check_val_every_n_epoch 0 makes no sense"),
+        ({"trainer": {"val_check_interval": 0.0}}, r"--trainer\.val_check_interval 0\.0 makes no sense"),
         ({"patience": -1}, r"--patience -1 makes no sense"),
         ({"seed": -1}, r"--seed_everything -1 makes no sense"),
         ({"seed": 2**32}, r"--seed_everything 4294967296 makes no sense"),
@@ -82,6 +86,26 @@ def test_a_precision_that_would_not_be_what_the_row_says_is_refused(
 def test_a_run_that_could_give_no_row_of_the_fold_is_refused(changes: dict[str, Any], named: str) -> None:
     with pytest.raises(RunError, match=named):
         Run("mfcc_stats", **changes)
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({"accelerator": "foo"}, "invalid accelerator name"),
+        ({"strategy": "foo"}, "invalid strategy name"),
+        ({"devices": 0}, "not a valid input"),
+        ({"devices": -3}, "should be an int > 0"),
+        ({"num_nodes": 0}, "must be a positive integer"),
+        ({"max_epochs": -5}, "non-negative integer"),
+    ],
+)
+def test_what_the_trainer_refuses_is_told_in_its_words(
+    changes: dict[str, Any], told: str, small_emo_db: Path, tmp_path: Path
+) -> None:
+    run = Run("mfcc_stats", trainer={**QUIET, **changes})
+    with pytest.raises(RunError, match=rf"The trainer refuses its arguments: .*{told}"):
+        run_fold(run, small_data(small_emo_db, sample_rate=16_000), tmp_path / "f")
+    assert not (tmp_path / "f").exists()
 
 
 def test_a_training_without_an_epoch_says_what_may_be_the_cause(small_emo_db: Path, tmp_path: Path) -> None:
