@@ -28,6 +28,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any
 
 import lightning as L
@@ -231,7 +232,8 @@ def run_fold(run: Run, data: SERDataModule, folder: Path, config: str = "", resu
         The row; None in all processes but the first.
 
     Raises:
-        RunError: the training was interrupted, ended without a checkpoint, or diverged; or ``run.search`` is none.
+        RunError: the training was interrupted, ended without a checkpoint, or diverged; a checkpoint is damaged; or
+            ``run.search`` is none.
         SERZooError: data and model do not fit, or the fold validates on its test side and that is to be trained on.
     """
     commit()  # of the code that trains, not of what the checkout has when the training ends; what it gives is kept
@@ -247,11 +249,12 @@ def run_fold(run: Run, data: SERDataModule, folder: Path, config: str = "", resu
         model.feature_seconds,
         trained.seconds,
     )
+    epoch = _epoch(tested)
     started = time.perf_counter()
     calibration = _calibrate(trainer, model, data, tested, collector)
     calibrated = time.perf_counter()
     if run.refit:
-        model, trainer, tested = _refit(run, everyone, folder, resume, _epoch(tested) + 1, calibration, collector, tracker)
+        model, trainer, tested = _refit(run, everyone, folder, resume, epoch + 1, calibration, collector, tracker)
         features += model.feature_seconds
         fitted += time.perf_counter() - calibrated
     started_test = time.perf_counter()
@@ -295,9 +298,12 @@ def train_fold(
         callbacks: for the trainer, besides those of ``run``.
 
     Raises:
-        RunError: the training was interrupted, or ended without a checkpoint.
+        RunError: the training was interrupted, or ended without a checkpoint, or the one to go on from is damaged.
         SERZooError: data and model do not fit.
     """
+    last = folder / "checkpoints" / f"{LAST}.ckpt"
+    if begun := resume and last.is_file():
+        _epoch(last)
     L.seed_everything(run.seed, workers=True, verbose=False)
     data.prepare_data()
     data.setup()
@@ -310,9 +316,8 @@ def train_fold(
     trainer = _trainer(run, folder, [*dict.fromkeys((chosen, newest)), *callbacks], tracker)
     if trainer.is_global_zero:
         _claim(folder, config, resume)
-    last = folder / "checkpoints" / f"{LAST}.ckpt"
     started = time.perf_counter()
-    _fit(trainer, model, data, last if resume and last.is_file() else None)
+    _fit(trainer, model, data, last if begun else None)
     seconds = time.perf_counter() - started
     if not chosen.best_model_path:
         raise RunError(
@@ -601,8 +606,19 @@ def _refit(
 
 
 def _epoch(checkpoint: Path) -> int:
-    """The epoch after which a checkpoint was written, from 0."""
-    return int(torch.load(checkpoint, weights_only=True, map_location="cpu", mmap=True)["epoch"])
+    """The epoch after which a checkpoint of a run was written, from 0.
+
+    Raises:
+        RunError: the file cannot be read.
+    """
+    try:
+        return int(torch.load(checkpoint, weights_only=True, map_location="cpu", mmap=True)["epoch"])
+    except (OSError, RuntimeError, UnpicklingError, KeyError, TypeError) as error:
+        folder = checkpoint.parents[1]
+        raise RunError(
+            f"Cannot go on with {folder}: {checkpoint} is missing or damaged ({type(error).__name__}). Remove {folder} and "
+            f"pass --run_dir {folder.parent} --ckpt_path {LAST}; the fold is then trained from its beginning."
+        ) from error
 
 
 def _trainer(

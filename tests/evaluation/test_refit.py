@@ -194,6 +194,21 @@ def test_one_that_was_stopped_before_its_row_is_not_trained_further(
     assert (again["metrics"], again["calibration"]) == (row["metrics"], row["calibration"])
 
 
+def test_a_damaged_checkpoint_is_named_with_what_to_do(small_emo_db: Path, tmp_path: Path) -> None:
+    folder, data = tmp_path / "r" / "fold-1", small_data(small_emo_db)
+    run_fold(small_run(), data, folder)
+    (folder / "result.json").unlink()
+    what_to_do = rf"Remove {folder} and pass --run_dir {folder.parent} --ckpt_path last"
+    for name in ("last", "best", "refit"):
+        damaged = folder / "checkpoints" / f"{name}.ckpt"
+        whole = damaged.read_bytes()
+        for kept in (0, len(whole) // 2):
+            damaged.write_bytes(whole[:kept])
+            with pytest.raises(RunError, match=rf"{damaged} is missing or damaged \(\w+\)\. {what_to_do}"):
+                run_fold(small_run(), data, folder, resume=True)
+        damaged.write_bytes(whole)
+
+
 def test_a_protocol_that_validates_on_its_test_is_refused_before_the_training(small_emo_db: Path, tmp_path: Path) -> None:
     data = small_data(small_emo_db, protocol="as_cnn_attn")
     with pytest.raises(ProtocolError, match=r"--refit .* as_cnn_attn is its test side"):
