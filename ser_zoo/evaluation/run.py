@@ -418,7 +418,8 @@ def choose_root(name: str, folds: Sequence[int], chosen: Path | None, resume: bo
         name: of the run, below ``runs``.
         folds: that will be run.
         chosen: the user's own folder; None makes one of ``name``, with a number when the folds are there already.
-        resume: take the newest run of that name instead of a new one.
+        resume: take the newest run of that name instead of a new one; one that holds a checkpoint of these folds before one
+            that does not, which a failed start may have left.
 
     Raises:
         RunError: a fold is in the chosen folder already, or there is nothing to resume.
@@ -430,7 +431,7 @@ def choose_root(name: str, folds: Sequence[int], chosen: Path | None, resume: bo
         raise RunError("With an external launcher the processes cannot agree on a run folder. Pass --run_dir.")
     base = chosen or Path("runs") / name
     if resume:
-        root = chosen or max(_siblings(base), key=lambda path: _number(base, path), default=base)
+        root = chosen or max(_siblings(base), key=lambda path: (_trained(path, folds), _number(base, path)), default=base)
         if not root.is_dir():
             raise RunError(f"Nothing to resume: there is no run {root}. Leave --ckpt_path out to start it.")
     elif chosen is not None:
@@ -671,6 +672,10 @@ def _mode(monitor: str) -> str:
 
 def _siblings(base: Path) -> list[Path]:
     return [base, *base.parent.glob(f"{base.name}-[0-9]*")] if base.is_dir() else []
+
+
+def _trained(root: Path, folds: Sequence[int]) -> bool:
+    return any(any((fold_folder(root, fold) / "checkpoints").glob("*.ckpt")) for fold in folds)
 
 
 def _number(base: Path, path: Path) -> int:

@@ -101,6 +101,20 @@ def test_a_second_run_of_the_same_name_gets_its_own_folder(
     }
 
 
+def test_what_a_failed_start_has_left_is_not_gone_on_with(
+    small_emo_db: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    command = [item for item in fit_command(small_emo_db, tmp_path, epochs=1) if not item.startswith("--run_dir")]
+    assert main(command) == 0
+    assert main([*command, "--trainer.limit_train_batches=0.01"]) == 1  # of less than one batch
+    first, second = Path("runs/emo_db-cnn_attn-loso10-seed7"), Path("runs/emo_db-cnn_attn-loso10-seed7-2")
+    assert (second / "fold-1" / "config.yaml").is_file()
+    capsys.readouterr()
+    assert main([*command, "--ckpt_path=last"]) == 0
+    assert capsys.readouterr().out.endswith(f"results: {first / 'fold-1'}\n")
+
+
 def test_several_folds_are_pooled(small_emo_db: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(fit_command(small_emo_db, tmp_path / "r", "--folds=1,3-4", epochs=1)) == 0
     assert "3 folds pooled" in capsys.readouterr().out
