@@ -20,7 +20,7 @@ from ser_zoo.cli.tables import quiet_lightning, table
 from ser_zoo.corpora import CORPORA
 from ser_zoo.data import SERDataModule
 from ser_zoo.errors import ProtocolError, RunError, SERZooError
-from ser_zoo.evaluation import Run, Tracking, choose_root, fold_folder, part_processes, pool, run_folds, write_json
+from ser_zoo.evaluation import Run, Tracking, choose_root, fold_folder, part_processes, run_folds, write_pooled
 from ser_zoo.evaluation.search import validate_fold
 from ser_zoo.models import MODELS, model_class
 from ser_zoo.settings import KEEPING, settled
@@ -31,7 +31,7 @@ on its test speakers, and write the result row; with --refit the model that is t
 once they have chosen. Arguments of an architecture: --model.help NAME."""
 # The demo corpus is made on the spot without a network, and its encoder lies in the package.
 DEMO = {"model.encoder": "pico", "model.layers": [2, 3, 4]}
-# What does not decide a result, and so may differ between a run and its resumption: of the command ...
+# What does not decide a result, and so may differ between the folds of a run, and when it goes on: of the command ...
 PASSING = ("config", "ckpt_path", "run_dir", "folds", "wandb", "wandb_errors", "validate_only")
 # ... and where recordings lie, how they are kept, and what is shown.
 PASSING_SETTINGS = (
@@ -52,14 +52,12 @@ def run(argv: Sequence[str]) -> int:
         return 0
     parser, options = parse(arguments)
     data = data_of(options)
-    root, folds, resume = _place(options, data)
-    plan = plan_of(parser, options)
 
     def config(fold: int) -> str:
         return dump(parser, options, fold)
 
-    if resume:
-        _check_resumption(root, folds, config)
+    root, folds, resume = _place(options, data, config)
+    plan = plan_of(parser, options)
     try:
         if options.validate_only:
             for fold in folds:
@@ -73,9 +71,7 @@ def run(argv: Sequence[str]) -> int:
         raise SERZooError(f"The trainer refuses its arguments: {error}") from error
     part_processes()
     if len(rows) > 1:
-        pooled = pool(rows)
-        write_json(root / "pooled.json", pooled)
-        show_pooled(pooled)
+        show_pooled(write_pooled(root, rows))
     if rows:
         print(f"results: {root if len(folds) > 1 else fold_folder(root, folds[0])}")
     return 0
@@ -291,7 +287,7 @@ def _instantiate(parser: LightningArgumentParser, options: Namespace) -> Namespa
         ) from error
 
 
-def _place(options: Namespace, data: SERDataModule) -> tuple[Path, list[int], bool]:
+def _place(options: Namespace, data: SERDataModule, config: Callable[[int], str]) -> tuple[Path, list[int], bool]:
     """Folder of the run, its folds, and whether it is resumed."""
     folds = [data.fold]
     if options.folds is not None:  # how many there are may depend on the speakers; at most so many is known before they are
@@ -308,29 +304,32 @@ def _place(options: Namespace, data: SERDataModule) -> tuple[Path, list[int], bo
         chosen, folds = checkpoint.parents[2], [int(place[1])]
     name = f"{data.corpus.name}-{options.model.name}-{data.protocol.name}-seed{options.seed_everything}"
     resume = options.ckpt_path is not None
-    return choose_root(name, folds, chosen, resume), folds, resume
+    return choose_root(name, folds, chosen, resume, lambda root: _apart(root, folds, config)), folds, resume
 
 
-def _check_resumption(root: Path, folds: Sequence[int], config: Callable[[int], str]) -> None:
-    """A run is gone on with only under the configuration it was begun with."""
-    for fold in folds:
-        file = fold_folder(root, fold) / "config.yaml"
-        if not file.is_file():
+def _apart(root: Path, folds: Sequence[int], config: Callable[[int], str]) -> str:
+    """Which fold of a run is of another configuration than these folds will be, and what differs; empty: none.
+
+    Where all of these folds are there, the others do not matter: none joins them. Nor do those with a fingerprint beside them,
+    which a leaderboard has begun: when its settings change, it makes one fold after the other anew.
+    """
+    joined = any(not fold_folder(root, fold).exists() for fold in folds)
+    for file in sorted(root.glob("fold-*/config.yaml")):
+        number = file.parent.name.removeprefix("fold-")
+        if not number.isdigit():
+            continue
+        fold = int(number)
+        if fold not in folds and (not joined or file.parent.with_suffix(".json").is_file()):
             continue
         try:
             begun = yaml.safe_load(file.read_text()) or {}
         except (yaml.YAMLError, UnicodeDecodeError) as error:
-            raise RunError(
-                f"Cannot go on with {file.parent}: {file.name} is damaged ({type(error).__name__}). Start a new run."
-            ) from error
+            return f"fold {fold}, whose {file.name} is damaged ({type(error).__name__})"
         before, now = _deciding(begun), _deciding(yaml.safe_load(config(fold)))
-        differing = sorted(key for key in before.keys() | now.keys() if before.get(key) != now.get(key))
-        if differing:
+        if differing := sorted(key for key in before.keys() | now.keys() if before.get(key) != now.get(key)):
             changes = "; ".join(f"{key} was {before.get(key)}, is {now.get(key)}" for key in differing[:5])
-            raise RunError(
-                f"Cannot go on with {file.parent}: it was begun with another configuration ({changes}). Repeat the "
-                "command that began it, or leave --ckpt_path out to start a new run."
-            )
+            return f"fold {fold} of another configuration ({changes})"
+    return ""
 
 
 def _deciding(config: Mapping[str, Any]) -> dict[str, Any]:

@@ -11,7 +11,16 @@ from ser_zoo.evaluation.result import (
     summarise,
     write_json,
 )
-from ser_zoo.evaluation.run import Run, choose_root, fold_folder, part_processes, run_fold, run_folds, score_checkpoint
+from ser_zoo.evaluation.run import (
+    Run,
+    choose_root,
+    fold_folder,
+    part_processes,
+    run_fold,
+    run_folds,
+    score_checkpoint,
+    write_pooled,
+)
 from ser_zoo.evaluation.tracking import Tracking
 
 __all__ = [
@@ -32,4 +41,5 @@ __all__ = [
     "score_checkpoint",
     "summarise",
     "write_json",
+    "write_pooled",
 ]

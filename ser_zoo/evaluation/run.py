@@ -16,15 +16,17 @@ A run's folder::
             wandb/                with tracking: W&B's files, a run per start
             predictions.csv       test speakers: id, speaker, gender, label, predicted, uncalibrated probabilities
             result.json           the row; written last
-        pooled.json               over the folds of one command
+        pooled.json               over the folds of one command; kept by one that has fewer of them
 """
 
 from __future__ import annotations
 
 import gc
+import json
 import os
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import warnings
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -43,12 +45,25 @@ from ser_zoo.cache import atomic_path
 from ser_zoo.data import SERDataModule
 from ser_zoo.errors import RunError, SERZooWarning
 from ser_zoo.evaluation.calibration import calibrate
-from ser_zoo.evaluation.result import ROW, Row, Scored, commit, read_result, result_row, score, search_of, write_result
+from ser_zoo.evaluation.result import (
+    ROW,
+    Row,
+    Scored,
+    commit,
+    pool,
+    read_result,
+    result_row,
+    score,
+    search_of,
+    write_json,
+    write_result,
+)
 from ser_zoo.evaluation.tracking import FoldTracker, Tracking
 from ser_zoo.models import create_model
 from ser_zoo.models.base import CHECKPOINT_KEY, Calibration, Predictions, SERModule
 
 BEST, LAST, REFIT = "best", "last", "refit"
+POOLED = "pooled.json"
 ROOT_VARIABLE = "SER_ZOO_RUN_ROOT"  # tells Lightning's further processes the folder that the first one has chosen
 # A trainer's settings that change a number, and so belong in the row.
 TRAINER_KEYS = (
@@ -366,6 +381,31 @@ def run_folds(
     return rows
 
 
+def write_pooled(root: Path, rows: Sequence[Row]) -> dict[str, Any]:
+    """Pool the rows of one command, and write that as ``pooled.json``, unless the file is over folds that are not among them.
+
+    Args:
+        root: folder of the run.
+        rows: of its folds.
+    """
+    pooled, file = pool(rows), root / POOLED
+    folds = set(pooled["folds"])
+    try:
+        before = set(json.loads(file.read_text())["folds"])
+    except (OSError, ValueError, KeyError, TypeError):  # there is none, or none that can be read
+        before = set()
+    if left_out := sorted(before - folds):
+        warnings.warn(
+            f"{file} stays as it was, over folds {_listed(before)}: this command has not {_listed(left_out)}. To pool all of "
+            f"them pass --run_dir {root} --ckpt_path {LAST} --folds {_listed(before | folds)}.",
+            SERZooWarning,
+            stacklevel=2,
+        )
+    else:
+        write_json(file, pooled)
+    return pooled
+
+
 def part_processes() -> None:
     """End the group of processes that trained together; nothing where there is none.
 
@@ -411,8 +451,10 @@ def fold_folder(root: Path, fold: int) -> Path:
     return root / f"fold-{fold}"
 
 
-def choose_root(name: str, folds: Sequence[int], chosen: Path | None, resume: bool) -> Path:
-    """The folder of a run; nothing that exists is ever overwritten.
+def choose_root(
+    name: str, folds: Sequence[int], chosen: Path | None, resume: bool, apart: Callable[[Path], str] = lambda root: ""
+) -> Path:
+    """The folder of a run, whose folds are all of one configuration; nothing that exists is ever overwritten.
 
     Args:
         name: of the run, below ``runs``.
@@ -420,9 +462,10 @@ def choose_root(name: str, folds: Sequence[int], chosen: Path | None, resume: bo
         chosen: the user's own folder; None makes one of ``name``, with a number when the folds are there already.
         resume: take the newest run of that name instead of a new one; one that holds a checkpoint of these folds before one
             that does not, which a failed start may have left.
+        apart: says which fold in a folder is of another configuration than what will be run; empty: none.
 
     Raises:
-        RunError: a fold is in the chosen folder already, or there is nothing to resume.
+        RunError: a fold is in the chosen folder already, or folds of another configuration are; or there is nothing to resume.
     """
     if int(os.environ.get("LOCAL_RANK", "0")) > 0:
         # A further process of the same run: the first one has chosen, and has begun to write there.
@@ -434,6 +477,11 @@ def choose_root(name: str, folds: Sequence[int], chosen: Path | None, resume: bo
         root = chosen or max(_siblings(base), key=lambda path: (_trained(path, folds), _number(base, path)), default=base)
         if not root.is_dir():
             raise RunError(f"Nothing to resume: there is no run {root}. Leave --ckpt_path out to start it.")
+        if other := apart(root):
+            raise RunError(
+                f"Cannot go on with {root}: it holds {other}. Repeat the command that began it, or leave --ckpt_path out to "
+                "start a new run."
+            )
     elif chosen is not None:
         root = chosen
         if taken := [fold for fold in folds if fold_folder(root, fold).exists()]:
@@ -441,9 +489,11 @@ def choose_root(name: str, folds: Sequence[int], chosen: Path | None, resume: bo
                 f"{root} holds fold {', '.join(map(str, taken))} already. Results are never overwritten: pass another "
                 f"--run_dir, or --ckpt_path {LAST} to go on with that run."
             )
+        if other := apart(root):
+            raise RunError(f"{root} holds {other}. The folds of a run have one configuration: pass another --run_dir.")
     else:
         root, number = base, 1
-        while any(fold_folder(root, fold).exists() for fold in folds):
+        while any(fold_folder(root, fold).exists() for fold in folds) or apart(root):
             number += 1
             root = base.with_name(f"{base.name}-{number}")
     os.environ[ROOT_VARIABLE] = str(root.absolute())
@@ -668,6 +718,10 @@ def _newest(folder: Path, name: str = LAST) -> ModelCheckpoint:
 
 def _mode(monitor: str) -> str:
     return "min" if monitor.endswith("loss") else "max"
+
+
+def _listed(folds: Iterable[int]) -> str:
+    return ",".join(map(str, sorted(folds)))
 
 
 def _siblings(base: Path) -> list[Path]:

@@ -123,6 +123,14 @@ def test_several_folds_are_pooled(small_emo_db: Path, tmp_path: Path, capsys: py
     assert pooled["folds"] == [1, 3, 4]
     assert sum(map(sum, pooled["pooled"]["confusion"])) == sum(row["data"]["test"] for row in rows) == 18
 
+    assert main(fit_command(small_emo_db, tmp_path / "r", "--folds=3,4", "--ckpt_path=last", epochs=1)) == 0
+    printed = capsys.readouterr()
+    assert "2 folds pooled" in printed.out
+    assert "pooled.json stays as it was, over folds 1,3,4: this command has not 1." in printed.err
+    assert json.loads((tmp_path / "r" / "pooled.json").read_text()) == pooled
+    assert main(fit_command(small_emo_db, tmp_path / "r", "--folds=1-4", "--ckpt_path=last", epochs=1)) == 0
+    assert json.loads((tmp_path / "r" / "pooled.json").read_text())["folds"] == [1, 2, 3, 4]
+
 
 def test_a_killed_run_goes_on_and_ends_like_one_that_was_not(small_emo_db: Path, tmp_path: Path) -> None:
     whole, killed = tmp_path / "whole", tmp_path / "killed"
@@ -156,6 +164,36 @@ def test_resuming_under_another_configuration_is_refused(
     assert "model.dropout was 0.2, is 0.5" in capsys.readouterr().err
 
 
+def test_a_fold_does_not_join_folds_of_another_configuration(
+    run: Path, small_emo_db: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for more, told in (([], "pass another --run_dir"), (["--ckpt_path=last"], "Cannot go on with")):
+        assert main(fit_command(small_emo_db, run, "--data.fold=3", "--model.dropout=0.5", *more)) == 1
+        error = capsys.readouterr().err
+        assert told in error
+        assert "holds fold 2 of another configuration (model.dropout was 0.2, is 0.5)" in error
+    assert [path.name for path in run.iterdir()] == ["fold-2"]
+
+
+def test_folds_of_one_configuration_share_a_folder_and_others_get_their_own(
+    run: Path, small_emo_db: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    name = "emo_db-cnn_attn-loso10-seed7"
+    shutil.copytree(run, tmp_path / "runs" / name)
+    command = [item for item in fit_command(small_emo_db, tmp_path) if not item.startswith("--run_dir")]
+    assert main([*command, "--data.fold=3", "--model.dropout=0.5"]) == 0
+    assert main([*command, "--data.fold=4"]) == 0
+    folds = {str(path.relative_to(tmp_path / "runs")) for path in tmp_path.glob("runs/*/*")}
+    assert folds == {f"{name}/fold-2", f"{name}-2/fold-3", f"{name}/fold-4"}
+
+
+def test_a_leaderboard_makes_its_folds_anew_one_at_a_time(run: Path, small_emo_db: Path, tmp_path: Path) -> None:
+    shutil.copytree(run, tmp_path / "r")
+    (tmp_path / "r" / "fold-2.json").write_text("{}")  # the fingerprint under which it was begun
+    assert main(fit_command(small_emo_db, tmp_path / "r", "--data.fold=3", epochs=1)) == 0
+
+
 def test_folds_that_run_backwards_are_refused(small_emo_db: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(fit_command(small_emo_db, tmp_path / "r", "--folds=3-1")) == 1
     assert "--folds 3-1 is not understood" in capsys.readouterr().err
@@ -168,7 +206,7 @@ def test_a_damaged_configuration_is_nothing_to_go_on_under(
     (tmp_path / "r" / "fold-1").mkdir(parents=True)
     (tmp_path / "r" / "fold-1" / "config.yaml").write_text("model: [")
     assert main(fit_command(small_emo_db, tmp_path / "r", "--ckpt_path=last")) == 1
-    assert "config.yaml is damaged (ParserError). Start a new run." in capsys.readouterr().err
+    assert "fold 1, whose config.yaml is damaged (ParserError)" in capsys.readouterr().err
 
 
 def test_what_decides_no_number_may_differ_when_a_run_goes_on(
