@@ -26,6 +26,7 @@ from ser_zoo.models import MODELS, model_class
 from ser_zoo.settings import KEEPING, settled
 
 Monitor = Literal["val/ua", "val/wa", "val/macro_f1", "val/loss", "last"]
+USAGE = "ser-zoo fit --model NAME --data NAME [ARGUMENTS]"  # a line: all of them would hide the mistake that it is shown with
 DESCRIPTION = """Train on the training speakers of a fold, choose the epoch on its validation speakers, test that checkpoint
 on its test speakers, and write the result row; with --refit the model that is tested learns from the validation speakers too,
 once they have chosen. Arguments of an architecture: --model.help NAME."""
@@ -132,7 +133,8 @@ def build_parser(model: str | None, corpus: str | None = None) -> LightningArgum
     Raises:
         UnknownNameError: no such architecture.
     """
-    parser = LightningArgumentParser(prog="ser-zoo fit", description=DESCRIPTION)
+    prog = "ser-zoo fit" if model is None else f"ser-zoo fit --model {model}"  # whose --help an error points to
+    parser = LightningArgumentParser(prog=prog, usage=USAGE, description=DESCRIPTION)
     parser.add_argument("-c", "--config", action=ActionConfigFile, help="YAML file of arguments, such as a recipe")
     parser.add_argument("--seed_everything", type=int, default=42, help="of weights, dropout, order and augmentation")
     parser.add_argument(

@@ -18,6 +18,7 @@ from ser_zoo.inference import find_device, load_model, profile
 from ser_zoo.models import MODELS, create_model
 from ser_zoo.models.base import SERModule
 
+USAGE = "ser-zoo profile (--model NAME [ARGUMENTS] | --ckpt_path FILE) [OPTIONS]"
 DESCRIPTION = """Parameters, multiply-accumulates per second of audio, latency at batch 1, real-time factor and peak memory,
 from waveform to logits with the encoder included. Of an architecture (--model NAME, with its arguments as in fit) or of a
 checkpoint (--ckpt_path). Latency is that of this machine with its present load: compare figures of one run of it only."""
@@ -69,7 +70,7 @@ def run(argv: Sequence[str]) -> int:
 
 
 def _parser(name: str | None) -> LightningArgumentParser:
-    parser = LightningArgumentParser(prog="ser-zoo profile", description=DESCRIPTION)
+    parser = LightningArgumentParser(prog="ser-zoo profile", usage=USAGE, description=DESCRIPTION)
     add_model_arguments(parser, name)
     parser.add_argument("--ckpt_path", type=Path | None, default=None, help="profile this checkpoint instead")
     parser.add_argument("--encoder", type=str | None, default=None, help="the checkpoint's encoder, if it has moved")

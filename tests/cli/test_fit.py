@@ -289,6 +289,17 @@ def test_model_help_explains_an_architecture() -> None:
     assert "first encoder block that is trained" in shown
 
 
+@pytest.mark.parametrize("verb", ["fit", "profile"])
+def test_a_wrong_argument_is_not_hidden_below_all_that_there_are(verb: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main([verb, "--model", "cross_attn", "--model.foo", "1"])
+    assert ended.value.code == 2
+    usage, tip, error = capsys.readouterr().err.splitlines()
+    assert usage.startswith(f"usage: ser-zoo {verb} ")
+    assert tip.endswith("--help")
+    assert error == "error: unrecognized arguments: --model.foo 1"
+
+
 def test_help_of_fit_lists_data_and_trainer() -> None:
     shown = ser_zoo("fit", "--help").stdout
     assert all(option in shown for option in ("--data.fold", "--trainer.max_epochs", "--folds", "--ckpt_path"))
