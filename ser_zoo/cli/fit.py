@@ -86,10 +86,10 @@ def parse(arguments: Sequence[str], exit_on_error: bool = True) -> tuple[Lightni
         exit_on_error: end the program at an argument that is refused; else raise ``argparse.ArgumentError``.
 
     Raises:
-        SERZooError: model or corpus is missing.
+        SERZooError: model or corpus is missing, or a configuration file cannot be read.
     """
-    model = value_of(arguments, "--model.name") or _named_in_config(arguments, "model", "name")
-    parser = build_parser(model, value_of(arguments, "--data.corpus") or _named_in_config(arguments, "data", "corpus"))
+    model = named(arguments, "model", "name")
+    parser = build_parser(model, named(arguments, "data", "corpus"))
     parser.exit_on_error = exit_on_error
     options = parser.parse_args(list(arguments))
     if model is None or options.data.corpus is None:
@@ -135,7 +135,12 @@ def build_parser(model: str | None, corpus: str | None = None) -> LightningArgum
     """
     prog = "ser-zoo fit" if model is None else f"ser-zoo fit --model {model}"  # whose --help an error points to
     parser = LightningArgumentParser(prog=prog, usage=USAGE, description=DESCRIPTION)
-    parser.add_argument("-c", "--config", action=ActionConfigFile, help="YAML file of arguments, such as a recipe")
+    parser.add_argument(
+        "-c",
+        "--config",
+        action=ActionConfigFile,
+        help="YAML file of arguments, such as a recipe; of several, and of arguments beside them, the later one counts",
+    )
     parser.add_argument("--seed_everything", type=int, default=42, help="of weights, dropout, order and augmentation")
     parser.add_argument(
         "--folds",
@@ -372,17 +377,38 @@ def value_of(arguments: Sequence[str], option: str) -> str | None:
     return found
 
 
-def _named_in_config(arguments: Sequence[str], group: str, key: str) -> str | None:
-    """A name in the configuration file, on which the arguments or their defaults depend."""
-    path = value_of(arguments, "--config") or value_of(arguments, "-c")
-    if path is None:
-        return None
+def named(arguments: Sequence[str], group: str, key: str) -> str | None:
+    """A name on which further arguments or their defaults depend: the last one that an option or a configuration file gives.
+
+    Args:
+        arguments: after ``expand_names``.
+        group: ``model`` or ``data``.
+        key: of the name in its group.
+
+    Raises:
+        SERZooError: a configuration file cannot be read, or has something else than a group there.
+    """
+    found = None
+    for index, argument in enumerate(arguments):
+        option, equals, value = argument.partition("=")
+        if not equals:
+            value = arguments[index + 1] if index + 1 < len(arguments) else ""
+        if option == f"--{group}.{key}":
+            found = value
+        elif option in ("-c", "--config") and value:
+            found = _named_in_config(Path(value), group, key) or found
+    return found
+
+
+def _named_in_config(path: Path, group: str, key: str) -> str | None:
     try:
-        content = yaml.safe_load(Path(path).read_text())
-    except (OSError, yaml.YAMLError) as error:
+        content = yaml.safe_load(path.read_text())
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise SERZooError(f"Cannot read the configuration {path}: {error}") from error
     values = content.get(group) if isinstance(content, dict) else None
-    name = values.get(key) if isinstance(values, dict) else None
+    if not isinstance(values, dict | None):
+        raise SERZooError(f"The configuration {path} has {group}: {values}. Expected {group}: {{{key}: {values}}}.")
+    name = (values or {}).get(key)
     return None if name is None else str(name)
 
 

@@ -59,7 +59,7 @@ def resolve(arguments: Sequence[str]) -> dict[str, Any]:
     Raises:
         SERZooError: the parser refuses them.
     """
-    from ser_zoo.cli.fit import value_of
+    from ser_zoo.cli.fit import named, value_of
 
     config = value_of(arguments, "--config")
     try:
@@ -67,9 +67,7 @@ def resolve(arguments: Sequence[str]) -> dict[str, Any]:
         name = str(content["model"]["name"])
     except (OSError, yaml.YAMLError, KeyError, TypeError) as error:
         raise SERZooError(f"Cannot read a model's name from the configuration {config}: {error!r}.") from error
-    data = content.get("data")
-    corpus = value_of(arguments, "--data.corpus") or (data.get("corpus") if isinstance(data, dict) else None)
-    parser = _fit_parser(name, corpus)
+    parser = _fit_parser(name, named(arguments, "data", "corpus"))
     try:
         text = parser.dump(parser.parse_args(list(arguments)), skip_none=False)
     except argparse.ArgumentError as error:

@@ -370,6 +370,26 @@ def test_the_demo_corpus_takes_the_encoder_of_the_package(model: str, tmp_path: 
     assert parse(["--config", str(config)])[1].model.encoder == "pico"
 
 
+def test_several_configurations_name_model_and_corpus_together_and_the_later_one_counts(tmp_path: Path) -> None:
+    for name, text in (("a", "model: {name: probe}"), ("b", "data: {corpus: demo}"), ("c", "model: {name: cnn_attn}")):
+        (tmp_path / f"{name}.yaml").write_text(text)
+    a, b, c = (f"--config={tmp_path / name}.yaml" for name in "abc")
+    for given, model in (([a, b], "probe"), ([b, a], "probe"), ([a, b, c], "cnn_attn"), (["--model=probe", c, b], "cnn_attn")):
+        _, options = parse(expand_names(given))
+        assert (options.model.name, options.data.corpus) == (model, "demo")
+        assert options.model.get("encoder") == ("pico" if model == "probe" else None)
+    assert parse(expand_names(["-c", c.partition("=")[2], b, "--model=probe"]))[1].model.encoder == "pico"
+
+
+@pytest.mark.parametrize(("group", "key"), [("model", "name"), ("data", "corpus")])
+def test_a_name_in_the_place_of_a_group_is_explained(
+    group: str, key: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "c.yaml").write_text(f"{group}: probe")
+    assert main(["fit", "--model=cnn_attn", "--data=emo_db", f"--config={tmp_path / 'c.yaml'}"]) == 1
+    assert f"has {group}: probe. Expected {group}: {{{key}: probe}}." in capsys.readouterr().err
+
+
 def test_two_processes_count_every_test_utterance_once(small_emo_db: Path, tmp_path: Path) -> None:
     command = fit_command(small_emo_db, tmp_path / "r", "--trainer.devices=2", "--trainer.strategy=ddp", epochs=1)
     script = tmp_path / "run.py"  # Lightning starts its further processes by calling the script again
