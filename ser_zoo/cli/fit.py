@@ -201,8 +201,10 @@ def build_parser(model: str | None, corpus: str | None = None) -> LightningArgum
         help="the search that found the settings, for the row; ser-zoo search writes it into its best.yaml",
     )
     add_model_arguments(parser, model)
-    parser.add_argument("--data.corpus", type=str | None, default=None, help="corpus; --data NAME is short for it")
-    parser.add_class_arguments(SERDataModule, "data", skip={"corpus", "seed"}, instantiate=False)
+    # Groups of our own, as those of jsonargparse come with --data FILE, but --data NAME is what fit takes.
+    group = parser.add_argument_group("utterances of a corpus, split by a fold of a protocol", name="data")
+    group.add_argument("--data.corpus", type=str | None, default=None, help="corpus; --data NAME is short for it")
+    group.add_class_arguments(SERDataModule, "data", as_group=False, skip={"corpus", "seed"}, instantiate=False)
     parser.add_lightning_class_args(Trainer, "trainer")
     if model is not None:
         parser.set_defaults(dict(model_class(model).published))
@@ -217,9 +219,10 @@ def add_model_arguments(parser: LightningArgumentParser, model: str | None) -> N
     Raises:
         UnknownNameError: no such architecture.
     """
-    parser.add_argument("--model.name", type=str | None, default=None, help="architecture; --model NAME is short for it")
+    group = parser.add_argument_group("architecture", name="model")
+    group.add_argument("--model.name", type=str | None, default=None, help="architecture; --model NAME is short for it")
     if model is not None:
-        parser.add_class_arguments(model_class(model), "model", skip={"labels"}, instantiate=False)
+        group.add_class_arguments(model_class(model), "model", as_group=False, skip={"labels"}, instantiate=False)
 
 
 def model_arguments(options: Namespace) -> dict[str, Any]:

@@ -305,6 +305,15 @@ def test_help_of_fit_lists_data_and_trainer() -> None:
     assert all(option in shown for option in ("--data.fold", "--trainer.max_epochs", "--folds", "--ckpt_path"))
 
 
+def test_help_says_that_model_and_data_are_names(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["fit", "--model=probe", "--help"])
+    shown = capsys.readouterr().out
+    assert "--model NAME is short for it" in " ".join(shown.split())
+    assert "--data NAME is short for it" in " ".join(shown.split())
+    assert not {"--model CONFIG", "--data CONFIG"} & {line[2:].partition("  ")[0] for line in shown.splitlines()}
+
+
 def test_cross_attn_runs_with_a_frozen_encoder_and_keeps_its_features(
     small_emo_db: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, recwarn: pytest.WarningsRecorder
 ) -> None:
