@@ -46,7 +46,8 @@ def run(argv: Sequence[str]) -> int:
             raise SERZooError(f"{option} is of ser-zoo fit, not of a search. Leave it out; --study names a folder.")
     sweep = read_sweep(options.sweep)
     base = [*expand_names(sweep.base), *given]
-    _, settings = parse([*base, *as_arguments(first_values(sweep))])  # a wrong name ends it here, and not as a failed trial
+    parser, settings = parse([*base, *as_arguments(first_values(sweep))])
+    plan_of(parser, settings)  # what no run accepts ends it here, and not as a failed trial in a study
     if str(settings.trainer.devices) not in ("auto", "1") or settings.trainer.num_nodes != 1:
         raise SERZooError("A search trains on one device. Leave --trainer.devices and --trainer.num_nodes out.")
     parser, settings = parse(base)

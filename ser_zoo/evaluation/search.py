@@ -212,7 +212,7 @@ def run_search(
         data: the data without values, of which speakers and hashes are noted.
         folds: that each trial is trained on, one after the other.
         trials: finished, pruned and failed ones together, those of earlier calls included.
-        seed: of the draws; the trainings have the seed of their ``Run``.
+        seed: of the draws, 0 or more; the trainings have the seed of their ``Run``.
         folder: of the study.
         settings: what does not vary; a study is gone on with only under the same.
         report: told each trial as it ends, and all that there are now.
@@ -221,13 +221,16 @@ def run_search(
         All trials, in the order in which they ended, and the account of the search, the ``search`` of a recipe and of rows.
 
     Raises:
-        RunError: Optuna is missing, the study was begun with something else or is in use, or no trial has finished.
+        RunError: Optuna is missing, the seed is negative, the study was begun with something else or is in use, or no trial
+            has finished.
         ProtocolError: the protocol validates on test speakers, or a fold cannot be made of what is there.
     """
     try:
         import optuna
     except ModuleNotFoundError as error:
         raise RunError(f"A search needs Optuna, not installed here. Install it with: {INSTALL}.") from error
+    if seed < 0:
+        raise RunError(f"--seed {seed} makes no sense. Expected 0 or more.")
     _check_protocol(data)
     validated = sorted({row.speaker for fold in folds for row in data.for_fold(fold).split.validation})
     optuna.logging.set_verbosity(optuna.logging.WARNING)  # its own line per trial would stand beside ours

@@ -125,6 +125,8 @@ def test_a_study_is_not_gone_on_with_under_other_conditions(
     [
         (["--run_dir=r"], "--run_dir is of ser-zoo fit"),
         (["--trainer.devices=2"], "on one device"),
+        (["--seed=-1"], "--seed -1 makes no sense"),
+        (["--seed_everything=-1"], "--seed_everything -1 makes no sense"),
     ],
 )
 def test_what_makes_no_search_is_refused(
@@ -132,6 +134,7 @@ def test_what_makes_no_search_is_refused(
 ) -> None:
     assert main(search_command(tmp_path, small_emo_db, *more)) == 1
     assert told in capsys.readouterr().err
+    assert not (tmp_path / "s").exists()
 
 
 def test_the_sweep_file_comes_first(capsys: pytest.CaptureFixture[str]) -> None:
