@@ -20,7 +20,16 @@ from ser_zoo.cli.tables import quiet_lightning, table
 from ser_zoo.corpora import CORPORA
 from ser_zoo.data import SERDataModule
 from ser_zoo.errors import ProtocolError, RunError, SERZooError
-from ser_zoo.evaluation import Run, Tracking, choose_root, fold_folder, part_processes, run_folds, write_pooled
+from ser_zoo.evaluation import (
+    Run,
+    Tracking,
+    choose_root,
+    fold_folder,
+    part_processes,
+    run_folds,
+    without_summary,
+    write_pooled,
+)
 from ser_zoo.evaluation.search import validate_fold
 from ser_zoo.models import MODELS, model_class
 from ser_zoo.settings import KEEPING, settled
@@ -63,6 +72,7 @@ def run(argv: Sequence[str]) -> int:
         if options.validate_only:
             for fold in folds:
                 values = validate_fold(plan, data.for_fold(fold), fold_folder(root, fold), config(fold), resume)
+                plan = without_summary(plan)
                 if values is not None:
                     table([values], f"fold {fold}, validation speakers; the test speakers are left alone")
             rows = []

@@ -19,6 +19,7 @@ from ser_zoo.evaluation.run import (
     run_fold,
     run_folds,
     score_checkpoint,
+    without_summary,
     write_pooled,
 )
 from ser_zoo.evaluation.tracking import Tracking
@@ -40,6 +41,7 @@ __all__ = [
     "run_folds",
     "score_checkpoint",
     "summarise",
+    "without_summary",
     "write_json",
     "write_pooled",
 ]

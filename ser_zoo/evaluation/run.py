@@ -374,11 +374,17 @@ def run_folds(
         else:
             data = data.for_fold(fold)
             row = run_fold(run, data, folder, config(fold), resume)
+            run = without_summary(run)
             gc.collect()  # model and trainer know each other; what they have mapped would stay until the collector comes by
         if row is not None:
             report(row)
             rows.append(row)
     return rows
+
+
+def without_summary(run: Run) -> Run:
+    """The same without Lightning's summary of the model, which one training has shown for all that follow."""
+    return replace(run, trainer={**run.trainer, "enable_model_summary": False})
 
 
 def write_pooled(root: Path, rows: Sequence[Row]) -> dict[str, Any]:
@@ -644,7 +650,7 @@ def _refit(
     L.seed_everything(run.seed, workers=True, verbose=False)
     model = create_model(run.model, labels=data.labels, **run.arguments)
     alone = {"limit_val_batches": 0, "num_sanity_val_steps": 0, "min_epochs": None, "min_steps": None}
-    again = replace(run, patience=None, trainer={**run.trainer, **alone})
+    again = without_summary(replace(run, patience=None, trainer={**run.trainer, **alone}))
     followed = [] if tracker is None else [tracker]
     callbacks = [_newest(folder, REFIT), StopAfter(epochs), collector, *followed]
     trainer = _trainer(again, folder, callbacks, None, "refit-curves")

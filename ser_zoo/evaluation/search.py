@@ -33,7 +33,7 @@ from lightning.pytorch.callbacks import Callback
 from ser_zoo.cache import atomic_path
 from ser_zoo.data import SERDataModule
 from ser_zoo.errors import ProtocolError, RunError, SERZooError
-from ser_zoo.evaluation.run import Run, fold_folder, train_fold
+from ser_zoo.evaluation.run import Run, fold_folder, train_fold, without_summary
 from ser_zoo.registry import lookup
 
 if TYPE_CHECKING:  # an extra
@@ -373,18 +373,20 @@ def _try(
 def _score(trial: optuna.Trial, sweep: Sweep, planned: Planned, folds: Sequence[int], place: Path) -> float:
     """Mean of the metric over the folds."""
     scores: list[float] = []
+    run = planned.run
     callbacks = [] if sweep.warmup is None else [Pruning(trial, sweep.metric, scores)]
     _ = planned.data.waveforms  # decoded here, or each fold would do it for itself
     for fold in folds:
         where = fold_folder(place, fold)
         try:
             data = planned.data.for_fold(fold)
-            values = validate_fold(planned.run, data, where, planned.config(fold), callbacks=callbacks)
+            values = validate_fold(run, data, where, planned.config(fold), callbacks=callbacks)
         finally:
             shutil.rmtree(where / "checkpoints", ignore_errors=True)
         if values is None or not math.isfinite(values[sweep.metric]):
             raise RunError(f"The training of fold {fold} diverged: {sweep.metric} is no finite number.")
         scores.append(values[sweep.metric])
+        run = without_summary(run)
     return float(np.mean(scores))
 
 

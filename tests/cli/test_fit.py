@@ -101,6 +101,15 @@ def test_a_second_run_of_the_same_name_gets_its_own_folder(
     }
 
 
+@pytest.mark.parametrize("more", ["--refit", "--validate_only"])
+def test_the_model_is_summarised_once_for_all_folds(
+    more: str, small_emo_db: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shown = ["--trainer.enable_model_summary=true", "--folds=1,2", more]
+    assert main(fit_command(small_emo_db, tmp_path / "r", *shown, epochs=1)) == 0
+    assert capsys.readouterr().out.count("Trainable params") == 1
+
+
 def test_what_a_failed_start_has_left_is_not_gone_on_with(
     small_emo_db: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
