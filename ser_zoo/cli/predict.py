@@ -8,9 +8,11 @@ import io
 import json
 import sys
 from collections.abc import Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ser_zoo.cache import atomic_path
 from ser_zoo.cli.tables import add_format, table
 
 if TYPE_CHECKING:
@@ -22,6 +24,7 @@ temperature that the checkpoint was given on its validation speakers; stderr say
 json, temperature is the one applied, or empty or null with uncalibrated probabilities. Of several recordings, those that cannot
 be read are named on stderr and left out, and the exit status is then 1. stderr also says how many are cut as in training, and
 how many are silent or too short to tell anything."""
+NAMES = "backslashreplace"  # of file names that are not UTF-8; JSON reads what it gives as the name again
 
 
 def run(argv: Sequence[str]) -> int:
@@ -42,21 +45,29 @@ def run(argv: Sequence[str]) -> int:
     if options.batch_size < 1:
         parser.error("--batch_size must be at least 1")
 
+    if options.output is not None and options.output.is_dir():
+        parser.error(f"--output {options.output} is a folder; expected the name of a file")
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors=NAMES)
+
     from ser_zoo.inference import audio_paths, load_model, predict
 
     paths = audio_paths(options.inputs)  # before the model, whose loading takes longer than noticing a wrong path
-    model = load_model(options.ckpt_path, encoder=options.encoder, device=options.device)
-    predictions = predict(model, paths, options.batch_size, progress=True, calibrated=not options.raw, on_bad_audio="skip")
-    print(f"ser-zoo: {_kind(model.calibration, options.raw)}", file=sys.stderr)
-    if options.output is not None:
-        from ser_zoo.cache import atomic_path
-
-        with atomic_path(options.output) as temporary:
-            temporary.write_text(_csv(predictions) if options.format == "table" else _text(predictions, options.format))
-    elif options.format == "table":
-        table([{"file": str(item.path), "label": item.label, "probability": item.probability} for item in predictions])
-    else:
-        sys.stdout.write(_text(predictions, options.format))
+    with ExitStack() as stack:
+        output = None
+        if options.output is not None:
+            output = stack.enter_context(atomic_path(options.output))
+            output.touch()  # before the predictions, which would be lost where nothing can be written
+        model = load_model(options.ckpt_path, encoder=options.encoder, device=options.device)
+        predictions = predict(model, paths, options.batch_size, progress=True, calibrated=not options.raw, on_bad_audio="skip")
+        print(f"ser-zoo: {_kind(model.calibration, options.raw)}", file=sys.stderr)
+        if output is not None:
+            text = _csv(predictions) if options.format == "table" else _text(predictions, options.format)
+            output.write_text(text, encoding="utf-8", errors=NAMES)
+        elif options.format == "table":
+            table([{"file": str(item.path), "label": item.label, "probability": item.probability} for item in predictions])
+        else:
+            sys.stdout.write(_text(predictions, options.format))
     if bad := len(paths) - len(predictions):
         print(f"ser-zoo: error: {bad} of {len(paths)} recordings cannot be used and are left out; see above.", file=sys.stderr)
         return 1

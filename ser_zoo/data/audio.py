@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -55,14 +56,17 @@ def read_audio(path: Path, start: float = 0.0, end: float | None = None) -> tupl
     Raises:
         AudioError: the file is missing, damaged, in no known format, empty, or holds values that are not finite.
     """
+    # soundfile would encode a name strictly, and some names are not UTF-8; elsewhere names are no bytes.
+    name = os.fsencode(path) if os.name == "posix" else path
     try:
-        with soundfile.SoundFile(path) as file:
+        with soundfile.SoundFile(name) as file:
             rate = int(file.samplerate)
             file.seek(min(round(start * rate), file.frames))
             frames = -1 if end is None else max(0, round(end * rate) - file.tell())
             samples = file.read(frames, dtype="float32", always_2d=True)
     except (OSError, TypeError, soundfile.SoundFileError) as error:  # TypeError: headerless formats such as .raw
-        reason = "the file does not exist" if not path.exists() else str(error).rstrip(".")
+        found = str(error).removeprefix(f"Error opening {name!r}: ").rstrip(".")
+        reason = found if path.exists() else "the file does not exist"
         raise AudioError(f"Cannot read {path}: {reason}. Expected a wav, flac, ogg, mp3 or aiff recording. {ADVICE}") from error
     waveform: Waveform = samples.mean(axis=1, dtype=np.float32) if samples.shape[1] > 1 else samples[:, 0]
     if len(waveform) == 0 or not np.isfinite(waveform).all():

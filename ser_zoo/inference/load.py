@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import re
 from pathlib import Path
 from pickle import UnpicklingError
@@ -108,16 +109,17 @@ def load_model(path: Path | str, encoder: str | None = None, device: torch.devic
 
     Raises:
         RunError: not a readable checkpoint of this package.
-        EncoderError: the encoder cannot be found, or is another one than that of the training.
+        EncoderError: the encoder cannot be found, is another one than that of the training, or the model has none.
         SERZooError: there is no such device.
     """
     device = find_device(device)
     checkpoint = read_checkpoint(path)
+    architecture = model_class(checkpoint.model)
     changed = {"encoder": encoder} if encoder is not None else {}
+    if changed and "encoder" not in inspect.signature(architecture).parameters:
+        raise EncoderError(f"{checkpoint.model} has no encoder, but --encoder {encoder} names one. Leave it out.")
     try:
-        model = model_class(checkpoint.model).load_from_checkpoint(
-            path, map_location=device, weights_only=True, strict=True, **changed
-        )
+        model = architecture.load_from_checkpoint(path, map_location=device, weights_only=True, strict=True, **changed)
     except EncoderError as error:
         # The advice is that for a training; whoever loads a checkpoint names its encoder by another option.
         raise EncoderError(re.sub(r"--model\.encoder\b", "--encoder", str(error))) from error

@@ -2,7 +2,10 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -80,15 +83,6 @@ def test_another_label_set_is_refused(checkpoint: Path, tmp_path: Path, capsys: 
     root = write_emo_db(tmp_path / "emo_db", emotions="WTNF", takes=1)
     assert main(["test", "--ckpt_path", str(checkpoint), "--data.root", str(root), "--allow-mismatch"]) == 1
     assert "anger, neutral, sadness apart" in capsys.readouterr().err
-
-
-def test_a_place_that_cannot_be_written_to_is_no_traceback(
-    checkpoint: Path, small_emo_db: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    (tmp_path / "file").touch()
-    command = ["predict", "--ckpt_path", str(checkpoint), str(next((small_emo_db / "wav").iterdir()))]
-    assert main([*command, "--output", str(tmp_path / "file" / "p.csv")]) == 1
-    assert f"Cannot use {tmp_path / 'file'}" in capsys.readouterr().err
 
 
 def test_fewer_labels_are_told_by_the_outputs_that_mean_them(
@@ -231,6 +225,41 @@ def test_nothing_is_written_when_no_recording_can_be_read(
     assert all(f"Cannot read {tmp_path / name}: " in error for name in ("a.wav", "b.wav"))
     assert "None of the 2 recordings can be used" in error
     assert not (tmp_path / "p.csv").exists()
+
+
+def test_nothing_is_predicted_where_nothing_can_be_written(
+    checkpoint: Path, small_emo_db: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("ser_zoo.inference.load_model", lambda *args, **kwargs: pytest.fail("the model was loaded"))
+    (tmp_path / "file").touch()
+    call = ["predict", "--ckpt_path", str(checkpoint), str(small_emo_db), "--output"]
+    assert main([*call, str(tmp_path / "file" / "p.csv")]) == 1
+    assert f"Cannot use {tmp_path / 'file'}" in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        main([*call, str(tmp_path)])
+    assert f"--output {tmp_path} is a folder" in capsys.readouterr().err
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+def test_a_name_that_is_not_utf_8_loses_no_prediction(checkpoint: Path, small_emo_db: Path, tmp_path: Path) -> None:
+    recording = tmp_path / os.fsdecode(b"caf\xe9.wav")
+    try:
+        shutil.copy(next(small_emo_db.rglob("*.wav")), recording)
+    except OSError:
+        pytest.skip("this file system takes names in UTF-8 only")
+    program = "import sys; from ser_zoo.cli import main; sys.exit(main())"
+    call = ["predict", "--ckpt_path", str(checkpoint), str(tmp_path), "--format"]
+    for form in ("table", "csv", "json"):
+        printed = subprocess.run([sys.executable, "-c", program, *call, form], check=True, capture_output=True).stdout
+        assert b"caf\\udce9.wav" in printed
+    assert [row["path"] for row in json.loads(printed)] == [str(recording)]
+    assert main([*call, "json", "--output", str(tmp_path / "p.json")]) == 0
+    assert (tmp_path / "p.json").read_bytes() == printed
+
+
+def test_an_encoder_is_refused_where_there_is_none(checkpoint: Path) -> None:
+    with pytest.raises(EncoderError, match=r"cnn_attn has no encoder, but --encoder pico names one\. Leave it out\."):
+        ser_zoo.load_model(checkpoint, encoder="pico")
 
 
 def test_a_frozen_encoder_is_not_in_the_checkpoint_and_is_compared_on_loading(fused: tuple[Path, Path], tmp_path: Path) -> None:
