@@ -162,6 +162,26 @@ class Trained:
     seconds: float
 
 
+class Checkpoints(ModelCheckpoint):
+    """Lightning's, which forgets the best epoch when a run goes on in a folder that was moved, and would choose anew."""
+
+    @property
+    def state_key(self) -> str:
+        """As of the base, under which runs that were begun before this class was have theirs."""
+        return super().state_key.replace(type(self).__qualname__, ModelCheckpoint.__qualname__, 1)
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Take up where the files are now what was noted where they were."""
+        before, here = str(state_dict["dirpath"]), str(self.dirpath)
+
+        def moved(path: str) -> str:
+            return here + path.removeprefix(before) if path.startswith(before) else path
+
+        paths = {key: moved(state_dict[key]) for key in ("best_model_path", "kth_best_model_path", "last_model_path")}
+        scores = {moved(path): score for path, score in state_dict["best_k_models"].items()}
+        super().load_state_dict({**state_dict, **paths, "best_k_models": scores, "dirpath": here})
+
+
 class PredictionCollector(Callback):
     """Gathers what all processes give in a test or a prediction."""
 
@@ -708,7 +728,7 @@ def _trainer(
 
 
 def _best(folder: Path, monitor: str) -> ModelCheckpoint:
-    return ModelCheckpoint(
+    return Checkpoints(
         folder / "checkpoints",
         filename=BEST,
         monitor=monitor,
@@ -719,7 +739,7 @@ def _best(folder: Path, monitor: str) -> ModelCheckpoint:
 
 def _newest(folder: Path, name: str = LAST) -> ModelCheckpoint:
     # After the epoch is over, not after its validation, or a resumed run would begin in the middle of that epoch.
-    return ModelCheckpoint(folder / "checkpoints", filename=name, save_on_train_epoch_end=True, enable_version_counter=False)
+    return Checkpoints(folder / "checkpoints", filename=name, save_on_train_epoch_end=True, enable_version_counter=False)
 
 
 def _mode(monitor: str) -> str:

@@ -29,6 +29,20 @@ def test_a_run_that_was_stopped_early_stays_so(small_emo_db: Path, tmp_path: Pat
     assert (again["selection"], again["metrics"]) == (first["selection"], first["metrics"])
 
 
+def test_a_run_that_was_moved_keeps_its_best_epoch(small_emo_db: Path, tmp_path: Path) -> None:
+    data = small_data(small_emo_db, sample_rate=16_000)
+    first, second = (
+        Run("mfcc_stats", {"optim": Optim(lr=0.0)}, {**QUIET, "max_epochs": epochs}, seed=3) for epochs in (2, 4)
+    )  # no epoch is better than the first
+    assert run_fold(first, data, tmp_path / "before") is not None
+    (tmp_path / "before" / "result.json").unlink()
+    (tmp_path / "before").rename(tmp_path / "after")
+    row = run_fold(second, data, tmp_path / "after", resume=True)
+    assert row is not None
+    assert (row["selection"]["epoch"], row["selection"]["epochs"]) == (0, 4)
+    assert not (tmp_path / "before").exists()
+
+
 def test_only_the_first_process_has_the_rows_of_finished_folds(
     small_emo_db: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
