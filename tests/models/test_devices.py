@@ -20,7 +20,12 @@ from tests.models.small import batch_of, small_model
 from tests.tiny import FAMILIES, tiny_encoder
 
 SECONDS = [0.3, 0.6]
-CASES = [(name, {}) for name in list_models()] + [("co_attn", {"faithful": True}), ("cross_attn", {"directions": "both"})]
+CASES = [(name, {}) for name in list_models()] + [
+    ("co_attn", {"faithful": True}),
+    ("cross_attn", {"directions": "both"}),
+    ("cross_attn", {"state_scaling": "training"}),
+    ("probe", {"state_scaling": "training", "batch_norm": True}),
+]
 
 
 @pytest.fixture(scope="module")
@@ -62,6 +67,10 @@ def test_a_model_computes_elsewhere_what_it_computes_here(name: str, changes: di
         found = model(sent(batch))
         assert found.device == DEVICE
         torch.testing.assert_close(found.detach().cpu(), expected, atol=1e-4, rtol=1e-4)
+        weights = model.attention(sent(batch))
+        assert weights is None or weights.values.device == DEVICE
+        for scaler, rows in model.scalers():
+            scaler.fit(map(rows, [sent(batch), sent(batch)]))
         changed = change_batch(sent(batch), 3, 0.2, (2, 0.1), (1, 0.3), delta=0.5)
         loss = model.train().loss(sent(batch) if changes.get("faithful") else changed)
         assert loss.device == DEVICE
