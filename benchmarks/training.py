@@ -43,6 +43,7 @@ import lightning as L
 import torch
 from common import RATE, SPEED, base_encoder, circumstances, fastest, machine, recipe
 from lightning.pytorch.callbacks import Callback
+from lightning.pytorch.profilers import SimpleProfiler
 from reference import CoAttnReference, CrossAttnReference
 from torch import Tensor, nn
 
@@ -284,7 +285,13 @@ def epoch(model: str, encoder: str) -> dict[str, Any]:
     """Seconds of the second epoch of a recipe, and what of them is waiting for data."""
     options = build_parser(model).parse_args(["--config", recipe(model), "--model.encoder", encoder])
     clock = Clock()
-    trainer = {**options.trainer.as_dict(), "max_epochs": 2, "callbacks": [clock], "enable_progress_bar": False}
+    trainer = {
+        **options.trainer.as_dict(),
+        "max_epochs": 2,
+        "callbacks": [clock],
+        "profiler": clock.profiler,
+        "enable_progress_bar": False,
+    }
     plan = Run(model, model_arguments(options), trainer, options.seed_everything, options.monitor, options.patience)
     data = SERDataModule(**{**options.data.as_dict(), "speeds": []}, seed=options.seed_everything)
     with tempfile.TemporaryDirectory() as folder:
@@ -310,7 +317,7 @@ class Epoch:
         begun: when, by the clock.
         seconds: of all of it, up to the next one or the end of training.
         training: of its steps and of what lies between them.
-        waiting: of what lies between them, and before the first one.
+        waiting: of that for the loader to give the next batch, by Lightning's profiler.
         reading: of getting features that are kept, within the steps.
         steps: how many.
     """
@@ -324,10 +331,13 @@ class Epoch:
 
 
 class Clock(Callback):
-    """Times the epochs of a training."""
+    """Times the epochs of a training; ``profiler`` is for its trainer."""
+
+    WAITING = "[_TrainingEpochLoop].train_dataloader_next"  # what the profiler calls it
 
     def __init__(self) -> None:
         self.epochs: list[Epoch] = []
+        self.profiler = SimpleProfiler()
         self.idle_since = 0.0
         self.stepping = False
 
@@ -356,7 +366,7 @@ class Clock(Callback):
 
     def on_train_batch_start(self, trainer: L.Trainer, pl_module: L.LightningModule, batch: Any, batch_idx: int) -> None:
         """The batch is there."""
-        self.epochs[-1].waiting += time.perf_counter() - self.idle_since
+        self.epochs[-1].waiting += self.profiler.recorded_durations[self.WAITING][-1]
         self.stepping = True
 
     def on_train_batch_end(

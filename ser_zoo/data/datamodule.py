@@ -70,6 +70,10 @@ class SERDataModule(L.LightningDataModule):
         on_bad_audio: stop at a recording that cannot be decoded, or skip it and list it in the result row.
         seed: of order, crops and noise; default: that of seed_everything, else 0.
 
+    Attributes:
+        silent: leave waveforms out of batches for training and validation; a model sets it while it trains on kept features
+            alone.
+
     Raises:
         SERZooError: an argument makes no sense, two contradict each other, or corpus, task, labels or protocol are unknown.
     """
@@ -141,6 +145,7 @@ class SERDataModule(L.LightningDataModule):
         self.cache_gib = cache_gib
         self.on_bad_audio = on_bad_audio
         self.seed = seed if seed is not None else int(os.environ.get("PL_GLOBAL_SEED", "0"))
+        self.silent = False
         self._utterances: list[Utterance] | None = None
         self._waveforms: Waveforms | None = None
         self._pitched: dict[str, Waveform] = {}
@@ -342,11 +347,11 @@ class SERDataModule(L.LightningDataModule):
 
     def train_dataloader(self) -> DataLoader[Batch]:
         """Shuffled batches of the training speakers, with crops and augmentation."""
-        return self._loader(self.training_rows, training=True)
+        return self._loader(self.training_rows, training=True, silent=self.silent)
 
     def val_dataloader(self) -> DataLoader[Batch]:
         """The validation speakers."""
-        return self._loader(self.split.validation)
+        return self._loader(self.split.validation, silent=self.silent)
 
     def test_dataloader(self) -> DataLoader[Batch]:
         """The test speakers."""
@@ -360,8 +365,11 @@ class SERDataModule(L.LightningDataModule):
         """The training speakers with augmentation, once and all of them in every process: for statistics of features."""
         return self._loader(self.training_rows, training=True, shared=True)
 
-    def _loader(self, utterances: list[Utterance], training: bool = False, shared: bool = False) -> DataLoader[Batch]:
-        dataset = UtteranceDataset(utterances, self.labels, self.waveforms, **(self._changes(utterances) if training else {}))
+    def _loader(
+        self, utterances: list[Utterance], training: bool = False, shared: bool = False, silent: bool = False
+    ) -> DataLoader[Batch]:
+        changes = self._changes(utterances) if training else {}
+        dataset = UtteranceDataset(utterances, self.labels, self.waveforms, **changes, silent=silent)
         alone = {"num_replicas": 1, "rank": 0} if shared else {}
         sampler = BucketSampler(
             dataset.lengths,
@@ -414,6 +422,7 @@ class UtteranceDataset(Dataset[Batch]):
         variants: each utterance has one row per variant, to which noise and a raised pitch are added as it names them.
         pitched: id -> (T,) the utterance with raised pitch, where a variant names it.
         seed: of crops and augmentation, which are the same for the same seed, epoch and row.
+        silent: leave waveforms out of rows that are the utterances as they are.
 
     Attributes:
         lengths: of each row in samples; with a changed speed approximately.
@@ -432,6 +441,7 @@ class UtteranceDataset(Dataset[Batch]):
         variants: Sequence[Sequence[RowAugmentation]] = ((),),
         pitched: Mapping[str, Waveform] | None = None,
         seed: int = 0,
+        silent: bool = False,
     ) -> None:
         index = {label: number for number, label in enumerate(labels)}
         numbers = [index[utterance.label] for utterance in utterances]
@@ -443,6 +453,7 @@ class UtteranceDataset(Dataset[Batch]):
         self.crop = crop
         self.augmenter = augmenter
         self.whole = crop is None and augmenter is None and not any(variants)
+        self.silent = silent and self.whole
         self.pitched = pitched or {}
         self.seed = seed
         full = [len(waveforms[utterance.id]) for utterance, _ in self.rows]
@@ -461,6 +472,7 @@ class UtteranceDataset(Dataset[Batch]):
             [self.rows[place][0].id for place in places],
             [self.targets[place] for place in places],
             self.whole,
+            self.silent,
         )
 
     def _waveform(self, epoch: int, row: int) -> Waveform:
@@ -507,12 +519,18 @@ def collate(
     ids: Sequence[str],
     labels: Sequence[int | list[float]] | None = None,
     whole: bool = True,
+    silent: bool = False,
 ) -> Batch:
-    """Pad B waveforms (T_b,) to a Batch; labels are B numbers or B x C shares, and without labels they are -1."""
+    """Pad B waveforms (T_b,) to a Batch, or leave them out where it is to be ``silent``.
+
+    Labels are B numbers or B x C shares; without labels they are -1.
+    """
     lengths = torch.tensor([len(waveform) for waveform in waveforms])
+    known = torch.tensor(labels) if labels is not None else torch.full((len(waveforms),), -1)
+    if silent:
+        return Batch(torch.full((len(waveforms), 1), torch.nan), lengths, known, list(ids), whole)
     # Every sample is written once, which is half the time of a copy into zeros; and read once: it may be memory-mapped.
     padded = torch.empty(len(waveforms), int(lengths.max()))
     for row, waveform in zip(padded.numpy(), waveforms, strict=True):
         row[: len(waveform)], row[len(waveform) :] = waveform, 0.0
-    known = torch.tensor(labels) if labels is not None else torch.full((len(waveforms),), -1)
     return Batch(padded, lengths, known, list(ids), whole)

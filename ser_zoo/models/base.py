@@ -197,6 +197,8 @@ class SERModule(FeatureModule):
 
         if stage == "fit":
             self._check_training(data)
+            if data is not None:  # before a schedule asks how many batches there are, for which loaders are made
+                data.silent = self.silent
 
     def _check_training(self, data: SERDataModule | None) -> None:
         if data is not None and data.varying and self.encoder is not None and self.encoder.frozen and self.keeps_states:
@@ -257,6 +259,11 @@ class SERModule(FeatureModule):
             with self._evaluating():
                 for scaler, rows in self.scalers():
                     scaler.fit(map(rows, self.training_batches()))
+
+    def on_fit_end(self) -> None:
+        """Give the data module its waveforms back."""
+        if (data := self._data_module()) is not None:
+            data.silent = False
 
     def training_batches(self) -> Iterator[Batch]:
         """All training rows once, on this device and the same in every process: for statistics before training.

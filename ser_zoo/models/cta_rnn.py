@@ -209,6 +209,7 @@ class CTARNN(SERModule):
     """
 
     name: ClassVar[str] = "cta_rnn"
+    reads_states_alone: ClassVar[bool] = True
     published: ClassVar[Mapping[str, object]] = {
         "data.batch_size": 32,
         "trainer.max_epochs": 50,

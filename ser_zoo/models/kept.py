@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from functools import partial
-from typing import Any
+from typing import Any, ClassVar
 
 import lightning as L
 import torch
@@ -30,6 +30,8 @@ class FeatureModule(L.LightningModule):
     """
 
     network: nn.Module
+    reads_states_alone: ClassVar[bool] = False
+    """The network reads nothing but the encoder's output; padding and moving waveforms can then be spared."""
 
     def __init__(self, optim: Optim) -> None:
         super().__init__()
@@ -70,6 +72,11 @@ class FeatureModule(L.LightningModule):
     def keeps_states(self) -> bool:
         """Whether what the encoder gives for an utterance holds wherever the network reads it, and so is kept."""
         return True
+
+    @property
+    def silent(self) -> bool:
+        """Whether training takes no waveforms, because all that the network reads is kept before."""
+        return self.reads_states_alone and self.keeps_states and self.encoder is not None and self.encoder.frozen
 
     @property
     def condense(self) -> Condense | None:

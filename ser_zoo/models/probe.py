@@ -95,6 +95,7 @@ class Probe(SERModule):
     """
 
     name: ClassVar[str] = "probe"
+    reads_states_alone: ClassVar[bool] = True
     published: ClassVar[Mapping[str, object]] = {
         "data.batch_size": 4,
         "trainer.accumulate_grad_batches": 8,

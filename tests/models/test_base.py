@@ -165,6 +165,40 @@ def test_condensed_states_are_kept_and_are_those_of_the_encoder(
     assert len(read) == len(rows)
 
 
+@pytest.mark.parametrize(
+    ("name", "changes", "silent"),
+    [
+        ("probe", {}, True),
+        ("cta_rnn", {"optim": Optim(schedule="cosine")}, True),
+        ("probe", {"finetune_from": 2}, False),
+        ("cross_attn", {}, False),
+    ],
+)
+def test_waveforms_are_spared_where_only_kept_states_are_read(
+    name: str, changes: dict[str, Any], silent: bool, small_emo_db: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SER_ZOO_CACHE", str(tmp_path / "cache"))
+    trained = []
+    for spared in (True, False):
+        data, model = SERDataModule("emo_db", str(small_emo_db), batch_size=16, seed=0), small_model(name, tmp_path, **changes)
+        if not spared:
+            monkeypatch.setattr(type(model), "reads_states_alone", False)
+        widths: list[int] = []  # of the waveforms of all batches that the model reads
+        whole = model.inputs
+        monkeypatch.setattr(
+            model, "inputs", lambda batch, whole=whole, widths=widths: widths.append(batch.waveforms.shape[1]) or whole(batch)
+        )
+        L.seed_everything(1, verbose=False)
+        trainer = L.Trainer(max_epochs=2, **QUIET)
+        trainer.fit(model, datamodule=data)
+        assert {width == 1 for width in widths} == {silent and spared}
+        trained.append({key: value.clone() for key, value in model.state_dict().items()})
+        del widths[:]
+        trainer.test(model, datamodule=data, verbose=False)
+        assert min(widths) > 1
+    assert all(torch.equal(value, trained[1][key]) for key, value in trained[0].items())
+
+
 def test_what_lies_below_the_trained_blocks_is_computed_once(
     small_emo_db: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
