@@ -182,6 +182,8 @@ class SERModule(FeatureModule):
     def setup(self, stage: str) -> None:
         """Check that data and encoder have the sample rate of the network, and that training changes what it can change.
 
+        Waveforms are left out of the data's batches where training will not read them.
+
         Raises:
             SERZooError: they have not; waveforms are to change under a frozen encoder; features are to change and there
                 are none; or classes are to be balanced twice.
@@ -197,8 +199,8 @@ class SERModule(FeatureModule):
 
         if stage == "fit":
             self._check_training(data)
-            if data is not None:  # before a schedule asks how many batches there are, for which loaders are made
-                data.silent = self.silent
+        if data is not None:  # before a schedule asks how many batches there are, for which loaders are made
+            data.silent = stage == "fit" and self.silent
 
     def _check_training(self, data: SERDataModule | None) -> None:
         if data is not None and data.varying and self.encoder is not None and self.encoder.frozen and self.keeps_states:
