@@ -15,6 +15,7 @@ from ser_zoo.cli.tables import quiet_lightning, table
 from ser_zoo.corpora.base import short_list
 from ser_zoo.data import SERDataModule
 from ser_zoo.errors import SERZooError
+from ser_zoo.evaluation.run import make_trainer
 from ser_zoo.evaluation.search import (
     BEST,
     Planned,
@@ -47,7 +48,8 @@ def run(argv: Sequence[str]) -> int:
     sweep = read_sweep(options.sweep)
     base = [*expand_names(sweep.base), *given]
     parser, settings = parse([*base, *as_arguments(first_values(sweep))])
-    plan_of(parser, settings)  # what no run accepts ends it here, and not as a failed trial in a study
+    # What no run or trainer accepts ends it here, and not as a failed trial in a study.
+    make_trainer({**plan_of(parser, settings).trainer, "logger": False, "enable_checkpointing": False})
     if str(settings.trainer.devices) not in ("auto", "1") or settings.trainer.num_nodes != 1:
         raise SERZooError("A search trains on one device. Leave --trainer.devices and --trainer.num_nodes out.")
     parser, settings = parse(base)

@@ -576,8 +576,13 @@ def _claim(folder: Path, config: str, resume: bool) -> None:
 def _fit(trainer: L.Trainer, model: SERModule, data: SERDataModule, checkpoint: Path | None) -> None:
     for logger in trainer.loggers:
         logger.log_hyperparams({"data": dict(data.hparams)})
-    with _interruptible(trainer):
-        trainer.fit(model, datamodule=data, ckpt_path=checkpoint, weights_only=True)
+    try:
+        with _interruptible(trainer):
+            trainer.fit(model, datamodule=data, ckpt_path=checkpoint, weights_only=True)
+    except ValueError as error:
+        if "val_check_interval" not in str(error):
+            raise
+        raise RunError(f"The trainer refuses its arguments: {error}") from error  # it has no error of its own for this
 
 
 @contextmanager

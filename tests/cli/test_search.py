@@ -127,6 +127,7 @@ def test_a_study_is_not_gone_on_with_under_other_conditions(
         (["--trainer.devices=2"], "on one device"),
         (["--seed=-1"], "--seed -1 makes no sense"),
         (["--seed_everything=-1"], "--seed_everything -1 makes no sense"),
+        (["--trainer.accelerator=foo"], "The trainer refuses its arguments"),
     ],
 )
 def test_what_makes_no_search_is_refused(

@@ -122,6 +122,12 @@ def test_what_the_trainer_refuses_is_told_in_its_words(
     assert not (tmp_path / "f").exists()
 
 
+def test_what_the_trainer_refuses_when_it_has_begun_is_told_as_well(small_emo_db: Path, tmp_path: Path) -> None:
+    run = Run("mfcc_stats", trainer={**QUIET, "val_check_interval": 1000})
+    with pytest.raises(RunError, match=r"The trainer refuses its arguments: .*`val_check_interval` \(1000\)"):
+        run_fold(run, small_data(small_emo_db, sample_rate=16_000), tmp_path)
+
+
 def test_a_training_without_an_epoch_says_what_may_be_the_cause(small_emo_db: Path, tmp_path: Path) -> None:
     run = Run("mfcc_stats", trainer={**QUIET, "max_epochs": 0})
     with pytest.raises(RunError, match=r"no epoch was trained to its end.*--trainer\.max_epochs"):
