@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Callable, Sequence
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
@@ -114,9 +115,11 @@ def _stored(front_end: FrontEnd, waveform: Tensor, length: Tensor) -> tuple[Tens
     digest = hashlib.blake2b(repr(front_end).encode(), digest_size=16)
     digest.update(waveform[0, : int(length)].cpu().contiguous().numpy().data)
     file = cache_root() / "frames" / f"{digest.hexdigest()}.safetensors"
-    if not file.is_file():
+    try:
+        rows = load_file(file)
+    except (FileNotFoundError, SafetensorError):  # not there yet, or damaged by a power cut
         row = _row(front_end, waveform, length)
         with atomic_path(file) as temporary:
             save_file({str(place): values.contiguous() for place, values in enumerate(row)}, temporary)
-    rows = load_file(file)
+        return row
     return tuple(rows[str(place)] for place in range(len(rows)))

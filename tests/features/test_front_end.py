@@ -105,6 +105,22 @@ def test_what_is_costly_is_computed_once_by_all_processes(tmp_path: Path, monkey
     assert (louder.calls, other.calls) == (2, 2)
 
 
+def test_a_damaged_file_is_computed_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SER_ZOO_CACHE", str(tmp_path))
+    found, calls = [], []
+    for _ in range(3):
+        mfcc = Costly(16_000, 13, 0.01)
+        ((values, _),) = frames_of(FrontEnd(mfcc), clips(), ["a", "b"])
+        found.append(values)
+        calls.append(mfcc.calls)
+        if len(found) == 1:
+            damaged = next(tmp_path.rglob("*.safetensors"))
+            damaged.write_bytes(damaged.read_bytes()[:-1])
+    assert calls == [2, 1, 0]
+    assert torch.equal(found[0], found[1])
+    assert torch.equal(found[1], found[2])
+
+
 def test_what_is_not_costly_is_not_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SER_ZOO_CACHE", str(tmp_path))
     frames_of(FrontEnd(MFCC(16_000, 13, 0.01)), clips(), ["a", "b"])
