@@ -18,14 +18,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_iter, tree_map
 
 DEVICE = torch.device("meta")
-READS = {
-    "item",
-    "tolist",
-    "__bool__",
-    "__int__",
-    "__float__",
-    "__index__",
-}  # of values, which wait for a device but are allowed
+# Of values: an accelerator is waited for, but that is allowed.
+READS = {"item", "tolist", "__bool__", "__int__", "__float__", "__index__"}
 aten = torch.ops.aten
 # Indices and masks on the processor are allowed of tensors elsewhere.
 INDEXES = {aten.index.Tensor, aten.index_put.default, aten.index_put_.default}

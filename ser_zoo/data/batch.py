@@ -32,7 +32,7 @@ class Batch(NamedTuple):
 
     Attributes:
         waveforms: (B, T) float32, mono, at the data module's sample rate; in [-1, 1] unless augmented.
-            (B, 1) NaN in a training that reads kept features alone, so that whatever reads them after all is seen to.
+            In a training on kept features alone (B, 1) NaN, so that a network that reads them after all gives no number.
         lengths: (B,) int64, number of valid samples per row.
         labels: (B,) int64, index into the label names; -1 where the label is not known. In training with soft labels or mixup
             (B, C) float32 instead, the share of each class, rows summing to 1; ``SERModule.criterion`` takes both.

@@ -413,6 +413,9 @@ def write_pooled(root: Path, rows: Sequence[Row]) -> dict[str, Any]:
     Args:
         root: folder of the run.
         rows: of its folds.
+
+    Returns:
+        What these rows give together, written or not.
     """
     pooled, file = pool(rows), root / POOLED
     folds = set(pooled["folds"])
@@ -445,6 +448,9 @@ def part_processes() -> None:
 
 def make_trainer(arguments: Mapping[str, Any]) -> L.Trainer:
     """Lightning's trainer.
+
+    Args:
+        arguments: of ``lightning.Trainer``.
 
     Raises:
         RunError: it refuses its arguments, in its words.
