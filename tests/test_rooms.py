@@ -25,7 +25,7 @@ ROOMS = (
     "inference",
     "cli",
 )
-FOUNDATIONS = ("errors", "registry", "metrics", "cache", "settings", "threads")
+FOUNDATIONS = ("errors", "registry", "metrics", "cache", "settings", "threads", "dropout")
 ANYTHING = ("inference", "cli")
 FILES = sorted(PACKAGE.rglob("*.py"))
 SLOW = "torch", "lightning", "transformers", "numpy"

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.parametrize import is_parametrized
 
+from ser_zoo import dropout
 from ser_zoo.encoders.adapters import PROJECTIONS, add_adapters, is_adapter, name_in_source
 from ser_zoo.encoders.network import Network, recompute
 from ser_zoo.encoders.options import DTYPES, EncoderOptions
@@ -115,6 +116,7 @@ class SpeechEncoder(nn.Module):
         self.sample_rate = int(checkpoint.extractor.sampling_rate)
         self.finetune_from = finetune_from
         self.frozen = finetune_from is None
+        dropout.use_in(self.network)
         self._trained = self._thaw(finetune_from)
         if self.options.precision == "bfloat16":
             _halve(self.network)

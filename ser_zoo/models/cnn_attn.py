@@ -49,6 +49,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ser_zoo.data import Batch
+from ser_zoo.dropout import EntryDropout
 from ser_zoo.features import MFCC, Frames, FrontEnd, frame_mask
 from ser_zoo.models.base import SERModule
 from ser_zoo.models.checks import expect_between
@@ -127,18 +128,6 @@ class Stretch(nn.Module):
         lengths = (lengths - self.start).clamp(0, self.size)
         frames: Frames = self.extractor(F.pad(waveforms, (0, self.size - waveforms.shape[1])), lengths)
         return Frames(frames.values, torch.where(lengths > 0, frames.lengths, 0))
-
-
-class EntryDropout(nn.Dropout):
-    """Dropout that on a processor draws 16 bits an entry, in a third of the time; there ``p`` is a multiple of 2^-16."""
-
-    def forward(self, values: Tensor) -> Tensor:
-        """Drop entries in training; pass through in evaluation."""
-        if not self.training or self.p in (0, 1) or values.device.type != "cpu":
-            return super().forward(values)
-        drawn = torch.empty(-(-values.numel() // 4), dtype=torch.int64).random_(-(2**63), None).view(torch.int16)
-        keep = drawn[: values.numel()].view(values.shape) >= min(round(self.p * 2**16), 2**16 - 1) - 2**15
-        return values * keep.to(values.dtype).div_(1 - self.p)  # a product with booleans takes five times as long
 
 
 class SpatialAttention(nn.Module):

@@ -77,6 +77,7 @@ from ser_zoo.models.layers import (
     LayerMix,
     MaskedBiRNN,
     PooledBatchNorm,
+    SelfAttentionBlock,
     SinusoidalPositions,
     average_frames,
     masked_max,
@@ -182,10 +183,7 @@ class CrossAttnNetwork(nn.Module):
         self.linear = nn.Linear(ACOUSTIC_WIDTH, lstm_hidden) if linear else nn.Identity()
         self.project = nn.Linear(size, width)
         self.positions = SinusoidalPositions(width)
-        self.blocks = nn.ModuleList(
-            nn.TransformerEncoderLayer(width, block_heads, feedforward, block_dropout, F.gelu, batch_first=True)
-            for _ in range(blocks)
-        )
+        self.blocks = nn.ModuleList(SelfAttentionBlock(width, block_heads, feedforward, block_dropout) for _ in range(blocks))
 
         def direction() -> tuple[FusionBlock, PooledBatchNorm | None, nn.Linear]:
             fusion = FusionBlock(width, inner, heads, feedforward, fusion_dropout, residual)

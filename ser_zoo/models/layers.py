@@ -10,7 +10,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from ser_zoo import dropout as entries
 from ser_zoo.encoders import EncoderOutput
+from ser_zoo.encoders.attention import attend
 from ser_zoo.features import frame_mask
 
 FrameScaling = Literal["none", "frame", "squash"]
@@ -69,6 +71,46 @@ class MaskedBiRNN(nn.Module):
 
 def _reorder(values: Tensor, index: Tensor) -> Tensor:
     return values.gather(1, index[..., None].expand(-1, -1, values.shape[-1]))
+
+
+class SelfAttentionBlock(nn.TransformerEncoderLayer):
+    """torch's block, norms after attention and after a GELU feed-forward, whose training costs a processor less.
+
+    Args:
+        width: of input and output.
+        heads: number of heads.
+        feedforward: hidden width.
+        dropout: of attention weights, of the hidden width, and of what attention and feed-forward add.
+    """
+
+    def __init__(self, width: int, heads: int, feedforward: int, dropout: float) -> None:
+        super().__init__(width, heads, feedforward, dropout, F.gelu, batch_first=True)
+        entries.use_in(self)
+
+    def forward(
+        self,
+        src: Tensor,
+        src_mask: Tensor | None = None,
+        src_key_padding_mask: Tensor | None = None,
+        is_causal: bool = False,
+    ) -> Tensor:
+        """(B, T, width) -> (B, T, width); ``src_key_padding_mask`` (B, T) is True beyond a clip's end."""
+        if not self.training or src_mask is not None:
+            return super().forward(src, src_mask, src_key_padding_mask, is_causal)
+        valid = None if src_key_padding_mask is None else ~src_key_padding_mask[:, None, None]
+        hidden = self.norm1(src + self.dropout1(self._attended(src, valid)))
+        widened = self.dropout(F.gelu(self.linear1(hidden)))
+        output: Tensor = self.norm2(hidden + self.dropout2(self.linear2(widened)))
+        return output
+
+    def _attended(self, values: Tensor, valid: Tensor | None) -> Tensor:
+        """(B, T, width), and (B, 1, 1, T) or None where all is valid -> (B, T, width)."""
+        attention = self.self_attn
+        packed = F.linear(values, attention.in_proj_weight, attention.in_proj_bias)
+        query, key, value = packed.view(*values.shape[:2], 3, attention.num_heads, -1).permute(2, 0, 3, 1, 4).unbind()
+        mixed = attend(query, key, value, valid, dropout=attention.dropout)
+        output: Tensor = attention.out_proj(mixed.transpose(1, 2).flatten(2))
+        return output
 
 
 class CrossAttention(nn.Module):

@@ -41,3 +41,13 @@ def test_dropout_sets_attention_weights_to_zero() -> None:
     found, whole = attend(query, key, value, dropout=0.25), attend(query, key, value)
     assert 0.2 < (found == 0).float().mean() < 0.3
     torch.testing.assert_close(found[found != 0], whole[found != 0] / 0.75)
+
+
+@pytest.mark.parametrize("masked", [True, False])
+def test_without_gradients_bfloat16_gives_what_torch_gives_but_for_its_rounding(masked: bool) -> None:
+    query, key, value = (tensor.detach().bfloat16() for tensor in tensors(frames=50))
+    mask = torch.arange(50).expand(2, 1, 1, 50) < torch.tensor([50, 31])[:, None, None, None] if masked else None
+    wanted = F.scaled_dot_product_attention(*(tensor.float() for tensor in (query, key, value)), mask)
+    found = attend(query, key, value, mask)
+    assert found.dtype == torch.bfloat16
+    torch.testing.assert_close(found.float(), wanted, atol=0.02, rtol=0)

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.autograd.graph import saved_tensors_hooks
 from torch.nn import functional as F
 from torch.nn.utils.rnn import pad_sequence
@@ -38,6 +38,12 @@ def step(encoder: SpeechEncoder, clips: list[Tensor]) -> tuple[dict[str, Tensor]
     kept.clear()
     loss.backward()
     return {name: parameter.grad for name, parameter in encoder.named_parameters() if parameter.grad is not None}, size
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_no_dropout_of_an_encoder_draws_a_number_for_each_entry(tiny: Tiny, family: str) -> None:
+    encoder = SpeechEncoder(tiny(family), finetune_from=1)
+    assert not [name for name, part in encoder.named_modules() if type(part) is nn.Dropout]
 
 
 @pytest.mark.parametrize("family", FAMILIES)

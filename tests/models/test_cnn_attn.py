@@ -15,7 +15,7 @@ from ser_zoo.data import SERDataModule
 from ser_zoo.errors import SERZooError
 from ser_zoo.features import FrontEnd, frame_mask
 from ser_zoo.models import create_model
-from ser_zoo.models.cnn_attn import CNNAttnNetwork, EntryDropout, ZeroCrossings
+from ser_zoo.models.cnn_attn import CNNAttnNetwork, ZeroCrossings
 from tests.models.small import batch_of, small_model
 
 
@@ -90,21 +90,6 @@ def test_padding_changes_no_option(layout: str, attention: str, tmp_path: Path) 
                 waveforms=batch.waveforms[row : row + 1, :length], lengths=batch.lengths[row : row + 1], ids=["x"]
             )
             torch.testing.assert_close(model(alone)[0], together[row], atol=1e-4, rtol=0)
-
-
-@pytest.mark.parametrize("share", [0.0, 0.001, 0.2, 0.5, 0.999999, 1.0])
-def test_dropout_drops_its_share_and_scales_the_rest(share: float) -> None:
-    torch.manual_seed(0)
-    layer, values = EntryDropout(share), torch.ones(3, 1001, 67, requires_grad=True)  # no multiple of four entries
-    output = layer(values)
-    kept = output != 0
-    assert abs(kept.float().mean().item() - (1 - share)) < 0.005
-    torch.testing.assert_close(output[kept], torch.full((int(kept.sum()),), 1 / (1 - share) if share < 1 else 1.0))
-    output.sum().backward()
-    assert torch.equal(values.grad, output)
-    torch.manual_seed(0)
-    assert torch.equal(layer(values), output)
-    assert torch.equal(layer.eval()(values), values)
 
 
 def zero_crossing_rates(waveform: NDArray[np.float32]) -> NDArray[np.float64]:

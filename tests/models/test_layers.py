@@ -18,6 +18,7 @@ from ser_zoo.models.layers import (
     MaskedBiRNN,
     MaskedConv2d,
     PooledBatchNorm,
+    SelfAttentionBlock,
     SinusoidalPositions,
     Standardise,
     average_frames,
@@ -32,6 +33,40 @@ def draw(*shape: int, seed: int = 0) -> Tensor:
 
 LENGTHS = torch.tensor([9, 4, 1, 7])
 MASK = torch.arange(9) < LENGTHS[:, None]
+
+
+# Self-attention.
+
+
+@pytest.mark.parametrize("masked", [True, False])
+def test_a_block_is_that_of_torch_in_training_and_evaluation(masked: bool) -> None:
+    torch.manual_seed(0)
+    block = SelfAttentionBlock(8, 2, 12, 0.0)
+    oracle = nn.TransformerEncoderLayer(8, 2, 12, 0.0, nn.functional.gelu, batch_first=True)
+    oracle.load_state_dict(block.state_dict())
+    beyond = ~MASK if masked else None
+    for training in (True, False):
+        results = []
+        for layer in (block.train(training), oracle.train(training)):
+            values = draw(4, 9, 8).requires_grad_()
+            output = layer(values, src_key_padding_mask=beyond)
+            gradients = torch.autograd.grad(output[MASK].square().sum(), [values, *layer.parameters()])
+            results.append([output[MASK], *gradients])
+        for found, expected in zip(*results, strict=True):
+            torch.testing.assert_close(found, expected)
+
+
+def test_a_block_drops_in_training_alone() -> None:
+    block, values = SelfAttentionBlock(8, 2, 12, 0.5), draw(4, 9, 8)
+    assert not torch.equal(block(values), block(values))
+    block.eval()
+    assert torch.equal(block(values), block(values))
+
+
+def test_a_block_leaves_a_mask_of_pairs_to_torch() -> None:
+    block, values = SelfAttentionBlock(8, 2, 12, 0.0), draw(4, 9, 8)
+    past = nn.Transformer.generate_square_subsequent_mask(9)
+    torch.testing.assert_close(block(values, past), block.eval()(values, past))
 
 
 # Bidirectional LSTM and GRU.
