@@ -32,6 +32,25 @@ def test_products_of_matrices_are_the_convolution(size: int, stride: int, bias: 
         torch.testing.assert_close(found, expected, atol=0.02 * float(expected.abs().max()), rtol=0)
 
 
+@pytest.mark.parametrize("size", [5, 8])
+def test_a_positional_convolution_is_torchs(size: int) -> None:
+    torch.manual_seed(0)
+    convolution = nn.utils.parametrizations.weight_norm(nn.Conv1d(8, 8, size, padding=size // 2, groups=2), dim=2)
+    hidden, upstream, outputs = torch.randn(3, 8, 11), torch.randn(3, 8, 11 + 1 - size % 2), []
+    for forward in (nn.Conv1d.forward, convolve):
+        inputs = hidden.clone().requires_grad_()
+        convolution.zero_grad()
+        with torch.autocast("cpu", torch.bfloat16):
+            result = forward(convolution, inputs)
+        result.backward(upstream.to(result.dtype))
+        assert result.dtype == torch.bfloat16
+        outputs.append([result, inputs.grad, *(parameter.grad for parameter in convolution.parameters())])
+    assert outputs[1][0].stride(1) == 1
+    assert outputs[0][0].stride(1) != 1  # the other way of computing it was taken
+    for expected, found in zip(*outputs, strict=True):
+        torch.testing.assert_close(found, expected, atol=0.02 * float(expected.detach().abs().max()), rtol=0)
+
+
 @pytest.mark.parametrize("channels", [1, 8])
 def test_torchs_convolution_stays_where_nothing_is_trained(channels: int) -> None:
     convolution = nn.Conv1d(channels, 6, 3, 2).requires_grad_(channels == 1)
