@@ -65,6 +65,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from ser_zoo import dropout
 from ser_zoo.data import Batch
 from ser_zoo.encoders import EncoderOptions, EncoderOutput, SpeechEncoder
 from ser_zoo.errors import SERZooError
@@ -192,6 +193,7 @@ class CrossAttnNetwork(nn.Module):
         self.clip_dropout = ClipDropout(clip_dropout)
         self.fusion, self.norm, self.classifier = direction()
         self.back = BackDirection(*direction()) if directions == "both" else None
+        dropout.use_in(self)
 
     def forward(
         self,

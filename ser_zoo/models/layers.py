@@ -10,7 +10,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ser_zoo import dropout as entries
 from ser_zoo.encoders import EncoderOutput
 from ser_zoo.encoders.attention import attend
 from ser_zoo.features import frame_mask
@@ -85,7 +84,6 @@ class SelfAttentionBlock(nn.TransformerEncoderLayer):
 
     def __init__(self, width: int, heads: int, feedforward: int, dropout: float) -> None:
         super().__init__(width, heads, feedforward, dropout, F.gelu, batch_first=True)
-        entries.use_in(self)
 
     def forward(
         self,

@@ -6,6 +6,7 @@ from typing import Any
 import lightning as L
 import pytest
 import torch
+from torch import nn
 from torch.nn import functional as F
 from torch.utils.data import DataLoader
 
@@ -137,6 +138,11 @@ def test_a_second_direction_has_a_fusion_and_a_classifier_more(tmp_path: Path) -
     parts = [key for key in one.state_dict() if key.startswith(("network.fusion.", "network.classifier."))]
     assert added == {key.replace("network.", "network.back.", 1) for key in parts}
     assert one.state_dict().keys() < both.state_dict().keys()
+
+
+def test_no_dropout_draws_a_number_for_each_entry(tmp_path: Path) -> None:
+    model = small_model("cross_attn", tmp_path, directions="both", lstm_layers=2)
+    assert not [name for name, part in model.named_modules() if type(part) is nn.Dropout]
 
 
 def test_both_directions_let_padding_in_where_nothing_is_masked(tmp_path: Path) -> None:
