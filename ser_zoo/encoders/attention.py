@@ -38,7 +38,8 @@ def attend(
     trained = torch.is_grad_enabled() and query.requires_grad
     if query.device.type != "cpu" or key.shape[2] > LONGEST or not (trained or query.dtype == torch.bfloat16):
         return functional.scaled_dot_product_attention(query, key, value, mask, dropout, scale=scale)
-    scores = (query * (query.shape[3] ** -0.5 if scale is None else scale)) @ key.transpose(2, 3)
+    scale = query.shape[3] ** -0.5 if scale is None else scale
+    scores = (query if scale == 1 else query * scale) @ key.transpose(2, 3)  # Whisper's are scaled already
     if mask is not None and mask.dtype == torch.bool:
         mask = torch.zeros_like(mask, dtype=scores.dtype).masked_fill(~mask, float("-inf"))
     weights = (scores if mask is None else scores + mask).softmax(-1)
