@@ -16,9 +16,9 @@ class EntryDropout(nn.Dropout):
 
 
 def drop(values: Tensor, share: float) -> Tensor:
-    """Each entry set to zero with the probability ``share``, the others divided by the rest.
+    """Dropout: values of any shape, each set to zero with the probability ``share`` and otherwise divided by 1 - ``share``.
 
-    On a processor ``share`` is rounded to a multiple of 2^-16; elsewhere this is torch's own.
+    On a processor the probability is a multiple of 2^-16; elsewhere this is torch's own.
     """
     if share in (0, 1) or values.device.type != "cpu":
         return functional.dropout(values, share)

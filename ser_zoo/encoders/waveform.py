@@ -168,7 +168,7 @@ def convolve(convolution: nn.Conv1d, hidden: Tensor) -> Tensor:
     positional convolution of wav2vec2-base take four fifths of the time so.
 
     Args:
-        convolution: with one group and no padding, or with several groups.
+        convolution: with one group and no padding, or with several groups and padding of so many frames; without dilation.
         hidden: (B, C, T).
 
     Returns:

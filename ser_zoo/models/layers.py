@@ -73,7 +73,9 @@ def _reorder(values: Tensor, index: Tensor) -> Tensor:
 
 
 class SelfAttentionBlock(nn.TransformerEncoderLayer):
-    """torch's block, norms after attention and after a GELU feed-forward, whose training costs a processor less.
+    """torch's encoder block (Vaswani et al. 2017, section 3.1, with GELU), whose training costs a processor less.
+
+    In training it attends by `attend`, in evaluation it is torch's own; names and shapes of its weights are those of torch.
 
     Args:
         width: of input and output.
