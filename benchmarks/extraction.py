@@ -1,6 +1,6 @@
 """How fast a frozen Whisper is extracted, beside the loop that the field writes, and what bfloat16 changes.
 
-    python benchmarks/extraction.py --encoder FOLDER_OF_WHISPER_BASE [--corpora emo_db ravdess] [--clips 100] [--repeats 3]
+    python benchmarks/extraction.py --encoder FOLDER_OF_WHISPER_BASE [--corpora emo_db ravdess] [--clips 300] [--repeats 2]
 
 All hidden states of random clips of each corpus (under ``$SER_ZOO_DATA``), decoded beforehand, are computed in four ways,
 one after the other and that ``--repeats`` times; the fastest repetition of each counts:
@@ -44,8 +44,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--encoder", required=True, help="folder or hub name of a Whisper")
     parser.add_argument("--corpora", nargs="+", default=["emo_db", "ravdess"])
-    parser.add_argument("--clips", type=int, default=100, help="of each corpus")
-    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--clips", type=int, default=300, help="of each corpus; many, so that most find others of their length")
+    parser.add_argument("--repeats", type=int, default=2)
     parser.add_argument("--output", type=Path, default=RESULT)
     options = parser.parse_args()
     corpora = {name: measure(options.encoder, clips_of(name, options.clips), options.repeats) for name in options.corpora}
