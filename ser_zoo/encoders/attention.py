@@ -42,7 +42,7 @@ def attend(
     scores = (query if scale == 1 else query * scale) @ key.transpose(2, 3)  # Whisper's are scaled already
     if mask is not None and mask.dtype == torch.bool:
         mask = torch.zeros_like(mask, dtype=scores.dtype).masked_fill(~mask, float("-inf"))
-    weights = (scores if mask is None else scores + mask).softmax(-1)
+    weights = (scores if mask is None else scores.add_(mask)).softmax(-1)
     return drop(weights, dropout) @ value
 
 
