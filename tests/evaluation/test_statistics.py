@@ -233,14 +233,28 @@ def test_p_is_that_of_scipys_test_over_all_swaps(right: float, seed: int) -> Non
 
 def test_random_swaps_come_near_to_all_swaps() -> None:
     one, other = paired_confusions(predictions(0.6, speakers=10), predictions(0.5, speakers=10, seed=1))
-    every, some = (compare_confusions(one, other, resamples)["wa"].p for resamples in (1024, 1023))
+    every, some = (compare_confusions(one, other, resamples)["macro_f1"].p for resamples in (1024, 1023))
     assert every != some
     assert some == pytest.approx(every, abs=0.05)
 
 
+@pytest.mark.parametrize("metric", ["wa", "ua"])
+def test_all_swaps_of_up_to_forty_speakers_count_in_wa_and_ua(metric: str) -> None:
+    few = paired_confusions(predictions(0.6, speakers=11), predictions(0.5, speakers=11, seed=1))
+    swaps = np.arange(2**11)[:, None] >> np.arange(11) & 1
+    moved = np.tensordot(swaps, few[1] - few[0], 1)
+    differences = scores(few[0].sum(0) + moved)[metric] - scores(few[1].sum(0) - moved)[metric]
+    oracle = (np.abs(differences).round(12) >= abs(differences[0]).round(12)).mean()
+    assert compare_confusions(*few, resamples=10)[metric].p == pytest.approx(oracle, abs=1e-15)
+    one, other = (predictions(right, speakers=24, seed=seed) for right, seed in ((0.6, 0), (0.5, 1)))
+    drawn = {paired_bootstrap(one, other, 50, seed)[metric].p for seed in range(3)}
+    assert len(drawn) == 1
+
+
 def test_p_is_never_zero() -> None:
     found = paired_bootstrap(predictions(1.0, speakers=24), predictions(0.1, speakers=24), resamples=99)
-    assert found["ua"].p == 1 / 100
+    assert found["macro_f1"].p == 1 / 100
+    assert found["ua"].p == 2 / 2**24
 
 
 def test_equal_models_do_not_differ() -> None:
