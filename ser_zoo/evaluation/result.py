@@ -221,7 +221,8 @@ def read_predictions(path: Path, labels: Sequence[str]) -> Predicted:
         labels: of the row.
 
     Raises:
-        RunError: it is missing, has other columns than the row's labels ask for, or a line that cannot be read.
+        RunError: it is missing, has other columns than the row's labels ask for, or a line that cannot be read, or whose class
+            is not the most probable one.
     """
     columns = [*COLUMNS, *(f"{PROBABILITY}{label}" for label in labels)]
     number = {label: place for place, label in enumerate(labels)}
@@ -238,8 +239,15 @@ def read_predictions(path: Path, labels: Sequence[str]) -> Predicted:
         probabilities = np.array([[float(line[column]) for column in columns[len(COLUMNS) :]] for line in lines])
     except (OSError, UnicodeDecodeError, csv.Error, KeyError, TypeError, ValueError) as error:
         raise RunError(f"Cannot read the predictions {path}: {error!r}. Expected a line per utterance, whole.") from error
+    probabilities = probabilities.reshape(-1, len(labels))
+    for line, classes_of, most in zip(lines, probabilities, probabilities.max(1, initial=0.0), strict=True):
+        if classes_of[number.get(line["predicted"], 0)] != most or line["predicted"] not in number:
+            raise RunError(
+                f"{path} says that {line['id']} was taken for {line['predicted']}, which is not its most probable class. "
+                "Expected predictions as ser-zoo wrote them; run the fold again."
+            )
     ids, speakers, genders = ([line[column] for line in lines] for column in COLUMNS[:3])
-    return Predicted(ids, speakers, genders, classes, probabilities.reshape(-1, len(labels)))
+    return Predicted(ids, speakers, genders, classes, probabilities)
 
 
 def read_result(path: Path) -> Row:

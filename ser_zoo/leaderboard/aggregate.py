@@ -511,8 +511,12 @@ def _ua(entry: Entry) -> float:
 
 def _robustness(path: Path, row: Row) -> Report:
     report = read_robustness(path)
-    keys = ("model", "corpus", "fold", "seed", "labels")
-    if differing := [key for key in keys if report[key] != row[key]]:
+    encoder = None if row["encoder"] is None else row["encoder"]["name"]
+    expected = {key: row[key] for key in ("model", "corpus", "fold", "seed", "labels")} | {"encoder": encoder}
+    differing = [key for key, value in expected.items() if report[key] != value]
+    if report["protocol"]["hash"] != row["protocol"]["hash"]:
+        differing.append("protocol")
+    if differing:
         raise RunError(
             f"{path} is of another {', '.join(differing)} than the row beside it. Expected the report that ser-zoo robustness "
             "writes for the checkpoint of this row."

@@ -12,11 +12,15 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import torch
 
+from ser_zoo.corpora import CORPORA, corpus_class
 from ser_zoo.errors import ProtocolError, RunError, UnknownNameError
-from ser_zoo.evaluation.result import ROW, Predicted, Row, read_predictions, read_result
-from ser_zoo.protocols import find_protocol
+from ser_zoo.evaluation.result import ROW, Predicted, Row, read_predictions, read_result, summarise
+from ser_zoo.protocols import Protocol, find_protocol
 from ser_zoo.settings import settled, told
+
+ROUNDING = 1e-6  # of a metric that was computed by another version
 
 
 @dataclass(frozen=True)
@@ -43,7 +47,7 @@ class Entry:
 
     @property
     def protocol(self) -> dict[str, Any]:
-        """``protocol`` of the first fold's row; name, version, hash and world are those of all folds."""
+        """``protocol`` of the first fold's row; name, version, hash, world and declared leaks are those of all folds."""
         protocol: dict[str, Any] = self.rows[0]["protocol"]
         return protocol
 
@@ -97,11 +101,8 @@ class Entry:
     @property
     def folds_expected(self) -> int | None:
         """How many the protocol has; None where this version of ser-zoo does not know the protocol."""
-        try:
-            known = find_protocol(self.corpus, self.protocol["name"])
-        except (UnknownNameError, ProtocolError):
-            return None
-        return known.folds if known.hash == self.protocol["hash"] else None
+        known = _known_protocol(self.rows[0])
+        return None if known is None else known.folds
 
     @property
     def complete(self) -> bool:
@@ -113,9 +114,17 @@ class Entry:
         """Predictions of all folds, one after the other.
 
         Raises:
-            RunError: a file is missing or damaged, or says other than its row.
+            RunError: a file is missing or damaged, says other than its row, or tests what another fold's file tests.
         """
-        return Predicted.joined([_predictions(path, row) for path, row in zip(self.paths, self.rows, strict=True)])
+        parts = [_predictions(path, row) for path, row in zip(self.paths, self.rows, strict=True)]
+        tested: dict[frozenset[str], Path] = {}
+        for path, part in zip(self.paths, parts, strict=True):
+            if (other := tested.setdefault(frozenset(part.ids), path)) != path:
+                raise RunError(
+                    f"{path} and {other} were tested on the same utterances, though they are two folds. Expected each fold's "
+                    "own; remove the one that is a copy, and run that fold again."
+                )
+        return Predicted.joined(parts)
 
     @property
     def fold_of(self) -> npt.NDArray[np.int64]:
@@ -130,7 +139,8 @@ def read_entries(folder: Path) -> list[Entry]:
         folder: searched to any depth.
 
     Raises:
-        RunError: there is no row, one cannot be read, or a fold of the same model, settings and seed is there twice.
+        RunError: there is no row, one cannot be read, a fold of the same model, settings and seed is there twice, or a row says
+            other things of its protocol or corpus than these themselves, or than another fold.
     """
     groups: dict[tuple[str, ...], dict[int, tuple[Path, Row]]] = {}
     for path in sorted(folder.rglob(ROW)):
@@ -149,7 +159,9 @@ def read_entries(folder: Path) -> list[Entry]:
         raise RunError(
             f"No {ROW} below {folder}. Expected the folder of a run or of a leaderboard; see ser-zoo leaderboard run."
         )
-    ordered = ([folds[fold] for fold in sorted(folds)] for _, folds in sorted(groups.items()))
+    ordered = [[folds[fold] for fold in sorted(folds)] for _, folds in sorted(groups.items())]
+    for found in ordered:
+        _check(found)
     return [Entry(tuple(row for _, row in found), tuple(path for path, _ in found)) for found in ordered]
 
 
@@ -172,14 +184,74 @@ def _settings(row: Row) -> str:
     return hashlib.sha256(json.dumps(deciding, sort_keys=True).encode()).hexdigest()[:8]
 
 
+def _known_protocol(row: Row) -> Protocol | None:
+    """The protocol of a row; None where this version of ser-zoo does not know it, or knows another by its name."""
+    try:
+        known = find_protocol(row["corpus"], row["protocol"]["name"])
+    except (UnknownNameError, ProtocolError):
+        return None
+    return known if known.hash == row["protocol"]["hash"] else None
+
+
+def _check(found: Sequence[tuple[Path, Row]]) -> None:
+    """Hold what the rows of an entry say of world, leaks and synthetic speech against protocol and corpus, or the first row.
+
+    Raises:
+        RunError: a row says otherwise.
+    """
+    first_path, first = found[0]
+    protocol, corpus = _known_protocol(first), first["corpus"]
+    expected, source = _said(first), str(first_path)
+    if protocol is not None:
+        expected |= {"protocol.world": protocol.world, "protocol.declared_leaks": list(protocol.declared_leaks)}
+        source = f"protocol {protocol.name} of this version, whose hash the row names,"
+    if corpus in CORPORA and corpus_class(corpus).synthetic:
+        expected["synthetic"] = True
+        source = f"corpus {corpus}" if protocol is None else f"{source} or corpus {corpus}"
+    for path, row in found:
+        if differing := [key for key, value in _said(row).items() if value != expected[key]]:
+            key = differing[0]
+            raise RunError(
+                f"{path} has {key} {json.dumps(_said(row)[key])}; {source} has {json.dumps(expected[key])}. Expected a row as "
+                "ser-zoo wrote it; run the fold again."
+            )
+
+
+def _said(row: Row) -> dict[str, Any]:
+    """What a row says of its kind."""
+    protocol = row["protocol"]
+    return {
+        "protocol.world": protocol["world"],
+        "protocol.declared_leaks": protocol["declared_leaks"],
+        "synthetic": row["synthetic"],
+    }
+
+
 def _predictions(path: Path, row: Row) -> Predicted:
+    """The predictions of a row.
+
+    Raises:
+        RunError: they cannot be read, or are not those that the row was computed from.
+    """
     file = path.parent / row["predictions"]
     predicted = read_predictions(file, row["labels"])
+    if len(set(predicted.ids)) != len(predicted.ids) or len(predicted.ids) != row["data"]["test"]:
+        raise RunError(
+            f"{file} has {len(predicted.ids)} lines of {len(set(predicted.ids))} utterances, its row {path.name} beside it "
+            f"{row['data']['test']} that were tested. Expected a line for each of these; run the fold again."
+        )
     confusion = np.zeros((len(row["labels"]),) * 2, int)
     np.add.at(confusion, (predicted.labels, predicted.probabilities.argmax(1)), 1)
     if confusion.tolist() != row["metrics"]["confusion"]:
         raise RunError(
             f"{file} has another confusion matrix than its row {path.name} beside it. Expected the predictions that the row "
             "was computed from; run the fold again."
+        )
+    computed = summarise(torch.from_numpy(confusion), row["labels"])
+    if wrong := [name for name in ("wa", "ua", "macro_f1") if abs(computed[name] - row["metrics"][name]) > ROUNDING]:
+        name = wrong[0]
+        raise RunError(
+            f"{path} has {name} {row['metrics'][name]}, but its confusion matrix gives {computed[name]}. Expected a row as "
+            "ser-zoo wrote it; run the fold again."
         )
     return predicted

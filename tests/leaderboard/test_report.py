@@ -303,7 +303,7 @@ def test_claims_tell_two_runs_of_one_architecture_apart(tmp_path: Path) -> None:
 
 def test_every_report_says_what_an_honest_protocol_declares(tmp_path: Path) -> None:
     results, readme = tmp_path / "results", tmp_path / "README.md"
-    write_entry(results, protocol={"declared_leaks": ["validation speaker"]})
+    write_entry(results, corpus="ravdess", protocol={"name": "emobox_utterances"}, folds=range(1, 7))
     write_report(results, tmp_path)
     readme.write_text(f"{BEGIN}\n{END}\n")
     update_readme(readme, results)

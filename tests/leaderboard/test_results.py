@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from ser_zoo.errors import RunError
+from ser_zoo.evaluation.result import SHARED
 from ser_zoo.leaderboard.results import read_entries, same_but_seed
 from tests.leaderboard.rows import LABELS, PER_SPEAKER, write_entry
 
@@ -94,4 +97,78 @@ def test_predictions_that_are_not_those_of_the_row_are_refused(tmp_path: Path) -
     path.write_text(json.dumps(row))
     (entry,) = read_entries(tmp_path)
     with pytest.raises(RunError, match="another confusion matrix than its row"):
+        _ = entry.predicted
+
+
+@pytest.mark.parametrize(
+    ("said", "found"),
+    [
+        (
+            {"name": "as_cnn_attn", "world": "honest", "declared_leaks": [], SHARED: 0.0},
+            r'protocol\.world "honest"; protocol as_cnn_attn of this version, whose hash the row names, has "as_published"',
+        ),
+        (
+            {"name": "as_cnn_attn", "declared_leaks": ["speaker"]},
+            r'declared_leaks \["speaker"\]; .* has \["speaker", "recording"',
+        ),
+        ({"declared_leaks": ["validation speaker"]}, r"protocol loso10 of this version, whose hash the row names, has \[\]"),
+    ],
+)
+def test_a_row_that_says_otherwise_than_its_protocol_is_refused(said: dict[str, Any], found: str, tmp_path: Path) -> None:
+    write_entry(tmp_path, folds=[1], protocol=said)
+    with pytest.raises(RunError, match=found):
+        read_entries(tmp_path)
+
+
+def test_folds_that_differ_in_what_they_are_of_are_refused(tmp_path: Path) -> None:
+    write_entry(tmp_path, folds=[1], protocol={"hash": "0" * 12}, synthetic=True)
+    write_entry(tmp_path, folds=[2], protocol={"hash": "0" * 12})
+    with pytest.raises(RunError, match=r"fold-2/result\.json has synthetic false; .*fold-1/result\.json has true"):
+        read_entries(tmp_path)
+
+
+def test_synthetic_speech_cannot_be_called_real(tmp_path: Path) -> None:
+    write_entry(tmp_path, folds=[1], corpus="demo", protocol={"name": "pairs4"})
+    with pytest.raises(RunError, match=r"has synthetic false; .* corpus demo has true"):
+        read_entries(tmp_path)
+
+
+def edited(path: Path, change: Callable[[Any], None]) -> None:
+    row = json.loads(path.read_text())
+    change(row)
+    path.write_text(json.dumps(row))
+
+
+def test_a_fold_that_is_a_copy_of_another_is_refused(tmp_path: Path) -> None:
+    one, other = write_entry(tmp_path, folds=[1, 2])
+    shutil.copytree(one.parent, other.parent, dirs_exist_ok=True)
+    edited(other, lambda row: row.update(fold=2))
+    (entry,) = read_entries(tmp_path)
+    with pytest.raises(RunError, match=r"fold-2/.* and .*fold-1/.* were tested on the same utterances"):
+        _ = entry.predicted
+
+
+def test_a_prediction_that_was_taken_out_is_missed(tmp_path: Path) -> None:
+    (path,) = write_entry(tmp_path, folds=[1])
+    file = path.with_name("predictions.csv")
+    file.write_text("".join(file.read_text().splitlines(keepends=True)[:-1]))
+    (entry,) = read_entries(tmp_path)
+    with pytest.raises(RunError, match=r"has 23 lines of 23 utterances, its row result\.json beside it 24"):
+        _ = entry.predicted
+
+
+def test_metrics_that_are_not_those_of_the_confusion_matrix_are_refused(tmp_path: Path) -> None:
+    (path,) = write_entry(tmp_path, folds=[1])
+    edited(path, lambda row: row["metrics"].update(ua=0.1234))
+    (entry,) = read_entries(tmp_path)
+    with pytest.raises(RunError, match=r"has ua 0\.1234, but its confusion matrix gives 0\."):
+        _ = entry.predicted
+
+
+def test_a_class_that_is_not_the_most_probable_is_refused(tmp_path: Path) -> None:
+    (path,) = write_entry(tmp_path, folds=[1], right=1.0)
+    file = path.with_name("predictions.csv")
+    file.write_text(file.read_text().replace("male,anger,anger", "male,anger,sadness", 1))
+    (entry,) = read_entries(tmp_path)
+    with pytest.raises(RunError, match=r"says that 03a\d+ was taken for sadness, which is not its most probable class"):
         _ = entry.predicted
