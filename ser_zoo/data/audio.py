@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -19,6 +20,11 @@ if TYPE_CHECKING:  # imported where it is used, so that recordings can be verifi
     from torchaudio.transforms import Resample
 
 Waveform = npt.NDArray[np.float32]
+# As libsndfile's log names a chunk of samples that is shorter than its header announces. That is 2 or 4 GiB where whoever wrote
+# it could not go back to correct it.
+CUT = re.compile(r"^\s*(?:data|SSND|Data Size)\s*: (\d+) \(should be (\d+)\)", re.MULTILINE)
+UNKNOWN_SIZE = 2**31 - 1
+MISSING = 0.01  # share of the samples that may be missing, as a header may count some bytes too many
 ADVICE = "Restore the file, or leave it out (in training with --data.on_bad_audio skip)."
 
 
@@ -38,11 +44,11 @@ class Preparation:
 
     def __call__(self, waveform: Waveform, rate: int) -> Waveform:
         """Prepare one utterance: (T,) at ``rate`` Hz -> (T',) at ``sample_rate`` Hz, T' >= 1."""
-        resampled = resample(waveform, rate, self.sample_rate)[: max(1, round(self.max_seconds * self.sample_rate))]
+        resampled = resample(waveform, rate, self.sample_rate)
         shortest = round(self.min_seconds * self.sample_rate)
         if len(resampled) < shortest:
             resampled = np.tile(resampled, -(-shortest // len(resampled)))
-        return resampled
+        return resampled[: max(1, round(self.max_seconds * self.sample_rate))]
 
 
 def read_audio(path: Path, start: float = 0.0, end: float | None = None) -> tuple[Waveform, int]:
@@ -54,7 +60,8 @@ def read_audio(path: Path, start: float = 0.0, end: float | None = None) -> tupl
         (T,) float32 in [-1, 1] and the sample rate in Hz.
 
     Raises:
-        AudioError: the file is missing, damaged, in no known format, empty, or holds values that are not finite.
+        AudioError: the file is missing, damaged, cut off (told of wav, aiff, au and flac), in no known format, empty, or holds
+            values that are not finite.
     """
     # soundfile would encode a name strictly, and some names are not UTF-8; elsewhere names are no bytes.
     name = os.fsencode(path) if os.name == "posix" else path
@@ -64,11 +71,17 @@ def read_audio(path: Path, start: float = 0.0, end: float | None = None) -> tupl
             file.seek(min(round(start * rate), file.frames))
             frames = -1 if end is None else max(0, round(end * rate) - file.tell())
             samples = file.read(frames, dtype="float32", always_2d=True)
+            cut = CUT.search(file.extra_info)
     except (OSError, TypeError, soundfile.SoundFileError) as error:  # TypeError: headerless formats such as .raw
         found = str(error).removeprefix(f"Error opening {name!r}: ").rstrip(".")
         reason = found if path.exists() else "the file does not exist"
         raise AudioError(f"Cannot read {path}: {reason}. Expected a wav, flac, ogg, mp3 or aiff recording. {ADVICE}") from error
     waveform: Waveform = samples.mean(axis=1, dtype=np.float32) if samples.shape[1] > 1 else samples[:, 0]
+    if cut is not None and int(cut[2]) < (1 - MISSING) * int(cut[1]) and int(cut[1]) < UNKNOWN_SIZE:
+        raise AudioError(
+            f"Cannot use {path}: it is cut off, as by a download that did not end: {cut[2]} of the {cut[1]} bytes of audio "
+            f"that its header announces are there. {ADVICE}"
+        )
     if len(waveform) == 0 or not np.isfinite(waveform).all():
         fault = "it holds no samples" if len(waveform) == 0 else "it holds values that are not finite"
         raise AudioError(f"Cannot use {path}: {fault}. {ADVICE}")

@@ -31,6 +31,7 @@ ROW_CHANGES: Mapping[str, Callable[[Waveform, np.random.Generator], Waveform]] =
     "noise": add_noise,
     "pitch": lambda waveform, _: raise_pitch(waveform),
 }
+PROBABILITY, SNR_DB = 0.5, (0.0, 15.0)  # defaults, ours; with nothing to act on, no others are taken
 SPEED = "speed"
 SLOWEST, FASTEST = 0.5, 2.0  # of copies; beyond an octave it is no voice
 
@@ -94,8 +95,8 @@ class SERDataModule(L.LightningDataModule):
         max_seconds: float = 30.0,
         crop_seconds: float | None = None,
         augment: Sequence[Augmentation] = (),
-        augment_probability: float = 0.5,
-        snr_db: tuple[float, float] = (0.0, 15.0),
+        augment_probability: float = PROBABILITY,
+        snr_db: tuple[float, float] = SNR_DB,
         speeds: Sequence[float] = (),
         augment_rows: Sequence[RowAugmentation] = (),
         balanced: bool = False,
@@ -158,21 +159,44 @@ class SERDataModule(L.LightningDataModule):
     def _check(self) -> None:
         """Refuse arguments that make no sense."""
         rate, longest = self.preparation.sample_rate, self.preparation.max_seconds
-        sizes = {"batch_size": self.batch_size, "sample_rate": rate, "max_seconds": longest, "crop_seconds": self.crop_seconds}
+        sizes = {
+            "batch_size": self.batch_size,
+            "sample_rate": rate,
+            "max_seconds": longest,
+            "crop_seconds": self.crop_seconds,
+            "cache_gib": self.cache_gib,
+        }
         for name, value in sizes.items():
             if value is not None and value <= 0:
                 raise SERZooError(f"--data.{name} {value:g} makes no sense; expected more than 0.")
         for name, least in {"min_seconds": self.preparation.min_seconds, "num_workers": self.num_workers}.items():
             if least < 0:
                 raise SERZooError(f"--data.{name} {least:g} makes no sense; expected 0 or more.")
+        if self.preparation.min_seconds > longest:
+            raise SERZooError(
+                f"--data.min_seconds {self.preparation.min_seconds:g} is more than --data.max_seconds {longest:g}, beyond "
+                "which every utterance is cut off. Raise max_seconds, or lower min_seconds."
+            )
         named = ("augment", self.augment, Augmentation), ("augment_rows", self.augment_rows, RowAugmentation)
         for option, names, known in named:
             for name in names:
                 lookup(dict.fromkeys(get_args(known)), name, f"--data.{option}")
+            if len(set(names)) != len(names):
+                raise SERZooError(f"--data.{option} {list(names)} names one of them twice. Expected each once at most.")
         if not 0 < self.augment_probability <= 1:
             raise SERZooError(
                 f"--data.augment_probability {self.augment_probability:g} makes no sense; expected more than 0, at most 1."
             )
+        idle = {
+            "augment_probability": (self.augment_probability != PROBABILITY and not self.augment, "any"),
+            "snr_db": (self.snr_db != SNR_DB and "noise" not in self.augment, "noise"),
+        }
+        for option, (unused, needed) in idle.items():
+            if unused:
+                raise SERZooError(
+                    f"--data.{option} has nothing to act on, as --data.augment {list(self.augment)} does not name {needed}. "
+                    f"Name it there, or leave {option} out."
+                )
         if wrong := [speed for speed in self.speeds if not SLOWEST <= speed <= FASTEST or speed == 1]:
             raise SERZooError(
                 f"--data.speeds {wrong[0]:g} makes no sense; expected factors from {SLOWEST:g} to {FASTEST:g} other than 1, "

@@ -74,6 +74,10 @@ class Optim:
         shares = ("warmup", "time_width", "channel_width", "label_smoothing", "encoder_rest")
         expect_between(0, group="--model.optim", **{name: getattr(self, name) for name in unbounded})
         expect_between(0, 1, group="--model.optim", **{name: getattr(self, name) for name in shares})
+        if self.label_smoothing == 1:
+            raise SERZooError(
+                "--model.optim.label_smoothing 1 leaves nothing to learn, as all classes are equal. Expected less than 1."
+            )
         if self.encoder_rest and self.schedule != "cosine":
             raise SERZooError(
                 "--model.optim.encoder_rest lets the encoder's rate begin later, as --model.optim.schedule cosine has it. Set "

@@ -91,6 +91,26 @@ def test_half_a_flac_is_refused(tmp_path: Path) -> None:
         read_audio(path)
 
 
+@pytest.mark.parametrize("suffix", ["wav", "aiff", "au"])
+def test_a_recording_that_is_cut_off_is_refused(tmp_path: Path, suffix: str) -> None:
+    whole, part = tmp_path / f"whole.{suffix}", tmp_path / f"part.{suffix}"
+    soundfile.write(whole, np.zeros(16_000), 16_000)
+    part.write_bytes(whole.read_bytes()[:20_000])
+    assert len(read_audio(whole)[0]) == 16_000
+    with pytest.raises(AudioError, match=rf"part\.{suffix}: it is cut off.*: 199\d\d of the 3200\d bytes"):
+        read_audio(part)
+
+
+@pytest.mark.parametrize("announced", [32_008, 2**31 - 1, 2**32 - 1])
+def test_a_header_that_knows_no_size_or_errs_by_some_bytes_is_no_cut(tmp_path: Path, announced: int) -> None:
+    path = tmp_path / "streamed.wav"
+    soundfile.write(path, np.zeros(16_000), 16_000)
+    content = path.read_bytes()
+    assert content[36:40] == b"data"
+    path.write_bytes(content[:40] + announced.to_bytes(4, "little") + content[44:])
+    assert len(read_audio(path)[0]) == 16_000
+
+
 def test_a_text_file_is_refused(tmp_path: Path) -> None:
     (tmp_path / "a.wav").write_text("Not a recording.\n" * 100)
     with pytest.raises(AudioError, match=r"Cannot read .*a\.wav"):

@@ -504,7 +504,7 @@ def test_a_fold_that_does_not_exist_is_refused_at_once(small_emo_db: Path, fold:
         module(small_emo_db, fold=fold)
 
 
-@pytest.mark.parametrize("name", ["batch_size", "sample_rate", "max_seconds", "crop_seconds"])
+@pytest.mark.parametrize("name", ["batch_size", "sample_rate", "max_seconds", "crop_seconds", "cache_gib"])
 @pytest.mark.parametrize("value", [0, -1])
 def test_sizes_that_make_no_sense_are_refused_at_once(small_emo_db: Path, name: str, value: int) -> None:
     with pytest.raises(SERZooError, match=rf"--data\.{name} {value} makes no sense; expected more than 0"):
@@ -523,6 +523,13 @@ def test_sizes_that_make_no_sense_are_refused_at_once(small_emo_db: Path, name: 
         ({"augment_probability": 0.0}, r"--data\.augment_probability 0 makes no sense"),
         ({"augment_probability": 1.5}, r"--data\.augment_probability 1.5 makes no sense"),
         ({"snr_db": (10.0, 5.0)}, r"--data\.snr_db \[10.0, 5.0\] makes no sense"),
+        (
+            {"snr_db": (1.0, 2.0), "augment": ["speed"]},
+            r"--data\.snr_db has nothing to act on, as --data\.augment \['speed",
+        ),
+        ({"augment_probability": 0.9}, r"--data\.augment_probability has nothing to act on"),
+        ({"augment": ["noise", "noise"]}, r"--data\.augment \['noise', 'noise'\] names one of them twice"),
+        ({"min_seconds": 5.0, "max_seconds": 2.0}, r"--data\.min_seconds 5 is more than --data\.max_seconds 2"),
     ],
 )
 def test_augmentations_that_make_no_sense_are_refused_at_once(
@@ -593,6 +600,6 @@ def test_the_identity_is_plain_json_without_a_path(data: SERDataModule) -> None:
 
 
 def test_preparation_follows_the_arguments(small_emo_db: Path) -> None:
-    data = module(small_emo_db, sample_rate=8_000, min_seconds=0.3, max_seconds=0.12)
-    assert {len(waveform) for waveform in data.waveforms.values()} <= set(range(2400, 2400 + 960))
+    data = module(small_emo_db, sample_rate=8_000, min_seconds=0.11, max_seconds=0.12)
+    assert {len(waveform) for waveform in data.waveforms.values()} <= set(range(880, 961))
     assert max(len(waveform) for waveform in module(small_emo_db, max_seconds=0.12).waveforms.values()) == 1920

@@ -247,6 +247,11 @@ def test_settings_that_make_no_sense_are_refused(setting: str, value: float) -> 
         Optim(**{setting: value})
 
 
+def test_smoothing_that_leaves_nothing_to_learn_is_refused() -> None:
+    with pytest.raises(SERZooError, match=r"label_smoothing 1 leaves nothing to learn"):
+        Optim(label_smoothing=1.0)
+
+
 # In training.
 
 CHANGED = Optim(lr=1e-3, mixup=0.4, linear_delta=0.5, time_masks=2, channel_masks=1)
