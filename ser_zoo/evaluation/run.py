@@ -24,10 +24,11 @@ from __future__ import annotations
 import gc
 import json
 import os
+import shutil
 import time
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from pickle import UnpicklingError
@@ -43,7 +44,7 @@ from lightning.pytorch.utilities import rank_zero_only, rank_zero_warn
 
 from ser_zoo.cache import atomic_path
 from ser_zoo.data import SERDataModule
-from ser_zoo.errors import RunError, SERZooWarning
+from ser_zoo.errors import RunError, SERZooError, SERZooWarning
 from ser_zoo.evaluation.calibration import calibrate
 from ser_zoo.evaluation.result import (
     ROW,
@@ -349,17 +350,16 @@ def train_fold(
     if run.tracking is not None:
         tracker = FoldTracker(run.tracking, model, data, run.seed, settings(run, model, data), folder)
     trainer = _trainer(run, folder, [*dict.fromkeys((chosen, newest)), *callbacks], tracker)
-    if trainer.is_global_zero:
-        _claim(folder, config, resume)
-    started = time.perf_counter()
-    _fit(trainer, model, data, last if begun else None)
-    seconds = time.perf_counter() - started
-    if not chosen.best_model_path:
-        raise RunError(
-            f"The training of {folder} ended without a checkpoint: no epoch was trained to its end and gave a value of "
-            f"{run.monitor}. Expected at least one, with its validation: see --trainer.max_epochs, max_steps, fast_dev_run, "
-            "check_val_every_n_epoch, and limit_train_batches and limit_val_batches."
-        )
+    with _claimed(trainer, folder, config, resume):
+        started = time.perf_counter()
+        _fit(trainer, model, data, last if begun else None)
+        seconds = time.perf_counter() - started
+        if not chosen.best_model_path:
+            raise RunError(
+                f"The training of {folder} ended without a checkpoint: no epoch was trained to its end and gave a value of "
+                f"{run.monitor}. Expected at least one, with its validation: see --trainer.max_epochs, max_steps, "
+                "fast_dev_run, check_val_every_n_epoch, and limit_train_batches and limit_val_batches."
+            )
     return Trained(model, trainer, chosen, tracker, seconds)
 
 
@@ -558,6 +558,30 @@ def settings(run: Run, model: SERModule, data: SERDataModule) -> dict[str, Any]:
         "selection": {"monitor": run.monitor, "patience": run.patience},
         "refit": run.refit,
     }
+
+
+@contextmanager
+def _claimed(trainer: L.Trainer, folder: Path, config: str, resume: bool) -> Iterator[None]:
+    """Hold the folder of a fold, and give it back where its training is refused before the first step.
+
+    What is given back are the folders that were not there before, so that the command can be repeated when it is mended.
+
+    Raises:
+        RunError: as ``_claim``.
+    """
+    made = [path for path in (folder, *folder.parents) if not path.exists()]
+    if trainer.is_global_zero:
+        _claim(folder, config, resume)
+    try:
+        yield
+    except (SERZooError, MisconfigurationException) as error:
+        refused = trainer.global_step == 0 and not isinstance(error.__cause__, SystemExit)  # that was Ctrl-C
+        if refused and trainer.is_global_zero and folder in made:
+            shutil.rmtree(folder, ignore_errors=True)
+            for parent in made[1:]:
+                with suppress(OSError):  # others have put something there meanwhile
+                    parent.rmdir()
+        raise
 
 
 def _claim(folder: Path, config: str, resume: bool) -> None:

@@ -110,18 +110,33 @@ def test_the_model_is_summarised_once_for_all_folds(
     assert capsys.readouterr().out.count("Trainable params") == 1
 
 
-def test_what_a_failed_start_has_left_is_not_gone_on_with(
+def test_what_a_killed_start_has_left_is_not_gone_on_with(
     small_emo_db: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
     command = [item for item in fit_command(small_emo_db, tmp_path, epochs=1) if not item.startswith("--run_dir")]
     assert main(command) == 0
-    assert main([*command, "--trainer.limit_train_batches=0.01"]) == 1  # of less than one batch
     first, second = Path("runs/emo_db-cnn_attn-loso10-seed7"), Path("runs/emo_db-cnn_attn-loso10-seed7-2")
-    assert (second / "fold-1" / "config.yaml").is_file()
+    (second / "fold-1").mkdir(parents=True)
+    shutil.copy(first / "fold-1" / "config.yaml", second / "fold-1")
     capsys.readouterr()
     assert main([*command, "--ckpt_path=last"]) == 0
     assert capsys.readouterr().out.endswith(f"results: {first / 'fold-1'}\n")
+
+
+@pytest.mark.parametrize("wrong", ["--model.sample_rate=8000", "--trainer.limit_train_batches=0.01", "--trainer.max_epochs=0"])
+def test_a_start_that_is_refused_leaves_nothing_behind(wrong: str, small_emo_db: Path, tmp_path: Path) -> None:
+    (tmp_path / "mine").mkdir()
+    for root in (tmp_path / "runs" / "r", tmp_path / "mine"):
+        assert main([*fit_command(small_emo_db, root, epochs=1), wrong]) == 1
+    assert [path.name for path in tmp_path.rglob("*")] == ["mine"]
+
+
+def test_what_was_there_before_a_refused_start_stays(run: Path, small_emo_db: Path) -> None:
+    before = sorted(run.rglob("*"))
+    assert main(fit_command(small_emo_db, run, "--data.fold=3", "--trainer.limit_train_batches=0.01")) == 1
+    assert main(fit_command(small_emo_db, run, "--data.fold=2", "--ckpt_path=last", "--model.sample_rate=8000")) == 1
+    assert sorted(run.rglob("*")) == before
 
 
 def test_several_folds_are_pooled(small_emo_db: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
