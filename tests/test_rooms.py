@@ -24,6 +24,7 @@ ROOMS = (
     "leaderboard",
     "inference",
     "cli",
+    "__main__",
 )
 FOUNDATIONS = ("errors", "registry", "metrics", "cache", "settings", "threads", "dropout")
 ANYTHING = ("inference", "cli")

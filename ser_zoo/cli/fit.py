@@ -144,7 +144,7 @@ def build_parser(model: str | None, corpus: str | None = None) -> LightningArgum
         UnknownNameError: no such architecture.
     """
     prog = "ser-zoo fit" if model is None else f"ser-zoo fit --model {model}"  # whose --help an error points to
-    parser = LightningArgumentParser(prog=prog, usage=USAGE, description=DESCRIPTION)
+    parser = LightningArgumentParser(prog=prog, usage=USAGE, description=DESCRIPTION, allow_abbrev=False)
     parser.add_argument(
         "-c",
         "--config",

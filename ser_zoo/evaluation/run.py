@@ -755,9 +755,10 @@ def _trainer(
     # Lightning takes bfloat16 where a processor is asked for float16, and the row would say what was asked for.
     asked = str(arguments.get("precision"))
     if trainer.precision not in PRECISIONS or (trainer.precision == "bf16-mixed" and "bf16" not in asked):
+        reason = "float16 is for GPUs" if trainer.precision == "bf16-mixed" else "weights are float32"
         raise RunError(
-            f"--trainer.precision {asked} does not go with these models on {trainer.strategy.root_device.type}: "
-            "weights are float32. Expected 32-true, bf16-mixed, or on a GPU 16-mixed."
+            f"--trainer.precision {asked} does not go with these models on {trainer.strategy.root_device.type}: {reason}. "
+            "Expected 32-true, bf16-mixed, or on a GPU 16-mixed."
         )
     return trainer
 

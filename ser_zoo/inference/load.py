@@ -47,14 +47,26 @@ def read_checkpoint(path: Path | str) -> Checkpoint:
     if not path.is_file():
         # What was tested: after a refit that model, with monitor last the newest epoch, else the chosen one.
         names = ("refit.ckpt", "best.ckpt", "last.ckpt")
-        near = [found for name in names for found in sorted(path.glob(f"**/{name}"))] if path.is_dir() else []
-        hint = f" Did you mean {near[0]}?" if near else " Expected a .ckpt file, such as RUN/fold-1/checkpoints/best.ckpt."
-        raise RunError(f"There is no checkpoint file {path}.{hint}")
+        folder, pattern = (path, "**/{}") if path.is_dir() else (path.parent, "{}")
+        near = [found for name in names for found in sorted(folder.glob(pattern.format(name)))]
+        others = len({found.parent for found in near}) - 1
+        if not near:
+            hint = "Expected a .ckpt file, such as RUN/fold-1/checkpoints/best.ckpt."
+        elif others > 0:
+            hint = f"Below it are those of {others + 1} folds, such as {near[0]}. Name one of them."
+        else:
+            hint = f"Did you mean {near[0]}?"
+        raise RunError(f"There is no checkpoint file {path}. {hint}")
     try:
         content = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
         identity, arguments = content[CHECKPOINT_KEY], content["hyper_parameters"]
-    except (OSError, RuntimeError, UnpicklingError, KeyError, TypeError) as error:
-        raise RunError(f"{path} is not a checkpoint of ser-zoo, or is damaged ({type(error).__name__}: {error}).") from error
+    except OSError as error:
+        raise RunError(f"The checkpoint {path} cannot be read: {error}.") from error
+    except (RuntimeError, UnpicklingError, KeyError, TypeError) as error:  # their words are about zip files and pickles
+        raise RunError(
+            f"{path} is not a checkpoint of ser-zoo, or is damaged. Expected a .ckpt file that ser-zoo fit has written, such "
+            "as RUN/fold-1/checkpoints/best.ckpt."
+        ) from error
     return Checkpoint(
         identity["model"],
         identity["labels"],

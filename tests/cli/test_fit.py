@@ -324,6 +324,12 @@ def test_a_wrong_argument_is_not_hidden_below_all_that_there_are(verb: str, caps
     assert error == "error: unrecognized arguments: --model.foo 1"
 
 
+def test_an_argument_is_not_cut_short(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        main(["fit", "--model", "cnn_attn", "--data", "emo_db", "--model.optim.los", "focal"])
+    assert "unrecognized arguments: --model.optim.los" in capsys.readouterr().err
+
+
 def test_help_of_fit_lists_data_and_trainer() -> None:
     shown = ser_zoo("fit", "--help").stdout
     assert all(option in shown for option in ("--data.fold", "--trainer.max_epochs", "--folds", "--ckpt_path"))

@@ -1,9 +1,12 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 
 import pytest
 
+from ser_zoo import __version__
 from ser_zoo.cli import main, tables
 from ser_zoo.corpora import CORPORA
 from ser_zoo.models import list_models, model_class
@@ -13,6 +16,11 @@ def test_help_names_every_verb(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--help"]) == 0
     printed = capsys.readouterr().out
     assert all(verb in printed for verb in ("fit", "test", "predict", "models", "corpora"))
+
+
+def test_the_package_runs_as_the_command_does() -> None:
+    command = [sys.executable, "-m", "ser_zoo", "--version"]
+    assert subprocess.run(command, capture_output=True, text=True, check=True).stdout == f"ser-zoo {__version__}\n"
 
 
 def test_no_verb_is_a_wrong_call(capsys: pytest.CaptureFixture[str]) -> None:

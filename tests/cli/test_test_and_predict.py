@@ -107,7 +107,15 @@ def test_a_missing_or_foreign_checkpoint_is_explained(
     checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["test", "--ckpt_path", str(checkpoint.parents[1])]) == 1
-    assert "Did you mean" in capsys.readouterr().err
+    assert f"Did you mean {checkpoint}?" in capsys.readouterr().err
+    assert main(["test", "--ckpt_path", str(checkpoint.with_name("refit.ckpt"))]) == 1
+    assert f"Did you mean {checkpoint}?" in capsys.readouterr().err
+    for fold in ("fold-1", "fold-2"):
+        (tmp_path / fold).mkdir()
+        (tmp_path / fold / "last.ckpt").touch()
+    assert main(["test", "--ckpt_path", str(tmp_path)]) == 1
+    expected = f"Below it are those of 2 folds, such as {tmp_path / 'fold-1' / 'last.ckpt'}. Name one of them."
+    assert expected in capsys.readouterr().err
     torch.save({"state_dict": {}}, tmp_path / "other.ckpt")
     (tmp_path / "broken.ckpt").write_bytes(checkpoint.read_bytes()[:1000])
     for name in ("other.ckpt", "broken.ckpt"):
