@@ -153,7 +153,7 @@ class Trained:
         trainer: that has trained it.
         chosen: knows the checkpoint that ``Run.monitor`` chooses, ``best_model_path``.
         tracker: of its W&B run, if it has one.
-        seconds: that the training took.
+        seconds: that the training took, in all its parts where it was interrupted.
     """
 
     model: SERModule
@@ -231,6 +231,26 @@ class StepSeed(Callback):
         torch.manual_seed(int(np.random.SeedSequence(step).generate_state(1, np.uint64)[0] >> 1))
 
 
+class Clock(Callback):
+    """How long a training took, with what its checkpoint took before it was interrupted."""
+
+    def __init__(self) -> None:
+        self.before, self.started = 0.0, time.perf_counter()
+
+    @property
+    def seconds(self) -> float:
+        """Until now."""
+        return self.before + time.perf_counter() - self.started
+
+    def state_dict(self) -> dict[str, float]:
+        """For the checkpoint."""
+        return {"seconds": self.seconds}
+
+    def load_state_dict(self, state_dict: dict[str, float]) -> None:
+        """From a checkpoint that is gone on from."""
+        self.before = state_dict["seconds"]
+
+
 class StopAfter(Callback):
     """Ends a training after so many epochs, while its schedule stays that of the whole."""
 
@@ -290,9 +310,9 @@ def run_fold(run: Run, data: SERDataModule, folder: Path, config: str = "", resu
     calibration = _calibrate(trainer, model, data, tested, collector)
     calibrated = time.perf_counter()
     if run.refit:
-        model, trainer, tested = _refit(run, everyone, folder, resume, epoch + 1, calibration, collector, tracker)
+        model, trainer, tested, seconds = _refit(run, everyone, folder, resume, epoch + 1, calibration, collector, tracker)
         features += model.feature_seconds
-        fitted += time.perf_counter() - calibrated
+        fitted += seconds
     started_test = time.perf_counter()
     with _interruptible(trainer):
         trainer.test(model, datamodule=everyone, ckpt_path=tested, verbose=False, weights_only=True)
@@ -349,11 +369,11 @@ def train_fold(
     tracker = None
     if run.tracking is not None:
         tracker = FoldTracker(run.tracking, model, data, run.seed, settings(run, model, data), folder)
-    trainer = _trainer(run, folder, [*dict.fromkeys((chosen, newest)), *callbacks], tracker)
+    clock = Clock()
+    trainer = _trainer(run, folder, [*dict.fromkeys((chosen, newest)), *callbacks, clock], tracker)
     with _claimed(trainer, folder, config, resume):
-        started = time.perf_counter()
         _fit(trainer, model, data, last if begun else None)
-        seconds = time.perf_counter() - started
+        seconds = clock.seconds
         if not chosen.best_model_path:
             raise RunError(
                 f"The training of {folder} ended without a checkpoint: no epoch was trained to its end and gave a value of "
@@ -686,7 +706,7 @@ def _refit(
     calibration: Mapping[str, Any],
     collector: PredictionCollector,
     tracker: FoldTracker | None,
-) -> tuple[SERModule, L.Trainer, Path]:
+) -> tuple[SERModule, L.Trainer, Path, float]:
     """Train a new model on what ``for_refit`` gives, validating on nobody.
 
     Args:
@@ -700,31 +720,43 @@ def _refit(
         tracker: of the W&B run, which is told of a failure.
 
     Returns:
-        Model, trainer and checkpoint.
+        Model, trainer, checkpoint, and the seconds that it took, in all its parts where it was interrupted.
     """
     L.seed_everything(run.seed, workers=True, verbose=False)
     model = create_model(run.model, labels=data.labels, **run.arguments)
     alone = {"limit_val_batches": 0, "num_sanity_val_steps": 0, "min_epochs": None, "min_steps": None}
     again = without_summary(replace(run, patience=None, trainer={**run.trainer, **alone}))
     followed = [] if tracker is None else [tracker]
-    callbacks = [_newest(folder, REFIT), StopAfter(epochs), collector, *followed]
+    clock = Clock()
+    callbacks = [_newest(folder, REFIT), StopAfter(epochs), collector, *followed, clock]
     trainer = _trainer(again, folder, callbacks, None, "refit-curves")
     checkpoint = folder / "checkpoints" / f"{REFIT}.ckpt"
     begun = resume and checkpoint.is_file()
     if not begun or _epoch(checkpoint) + 1 < epochs:  # else it was interrupted after its end
         _fit(trainer, model, data, checkpoint if begun else None)
+    else:
+        clock.load_state_dict(_read(checkpoint, "callbacks", clock.state_key))
+    seconds = clock.seconds
     _store_calibration(trainer, checkpoint, calibration)
-    return model, trainer, checkpoint
+    return model, trainer, checkpoint, seconds
 
 
 def _epoch(checkpoint: Path) -> int:
-    """The epoch after which a checkpoint of a run was written, from 0.
+    """The epoch after which a checkpoint of a run was written, from 0; the error is that of ``_read``."""
+    return int(_read(checkpoint, "epoch"))
+
+
+def _read(checkpoint: Path, *keys: str) -> Any:
+    """What a checkpoint of a run has under a key, or under a key in that.
 
     Raises:
         RunError: the file cannot be read.
     """
     try:
-        return int(torch.load(checkpoint, weights_only=True, map_location="cpu", mmap=True)["epoch"])
+        found = torch.load(checkpoint, weights_only=True, map_location="cpu", mmap=True)
+        for key in keys:
+            found = found[key]
+        return found
     except (OSError, RuntimeError, UnpicklingError, KeyError, TypeError) as error:
         folder = checkpoint.parents[1]
         raise RunError(

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -164,6 +165,18 @@ class Stop(Callback):
             raise KeyboardInterrupt
 
 
+class Slow(Callback):
+    """Makes the first epoch of each training last a second."""
+
+    def __init__(self) -> None:
+        self.seconds = 0.0
+
+    def on_train_epoch_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        if trainer.current_epoch == 0:
+            time.sleep(1)
+            self.seconds += 1
+
+
 def test_an_interrupted_one_goes_on_and_ends_like_one_that_was_not(small_emo_db: Path, tmp_path: Path) -> None:
     run, folder = small_run(monitor="last"), tmp_path / "stopped"
     whole = run_fold(run, small_data(small_emo_db), tmp_path / "whole")
@@ -177,6 +190,19 @@ def test_an_interrupted_one_goes_on_and_ends_like_one_that_was_not(small_emo_db:
     assert [len(epochs) for epochs in witness.trained if epochs] == [4]  # of six, and none of the first training
     assert (folder / "predictions.csv").read_text() == (tmp_path / "whole" / "predictions.csv").read_text()
     assert (resumed["selection"], resumed["calibration"]) == (whole["selection"], whole["calibration"])
+
+
+def test_what_was_trained_before_an_interruption_counts_in_its_time(small_emo_db: Path, tmp_path: Path) -> None:
+    slow = Slow()
+    with pytest.raises(RunError, match="Interrupted"):
+        run_fold(small_run(slow, Stop(2), monitor="last"), small_data(small_emo_db), tmp_path)
+    row = run_fold(small_run(monitor="last"), small_data(small_emo_db), tmp_path, resume=True)
+    assert row is not None
+    assert row["durations"]["fit"] > slow.seconds
+    (tmp_path / "result.json").unlink()
+    again = run_fold(small_run(monitor="last"), small_data(small_emo_db), tmp_path, resume=True)
+    assert again is not None
+    assert again["durations"]["fit"] > slow.seconds
 
 
 def test_one_that_was_stopped_before_its_row_is_not_trained_further(
