@@ -122,10 +122,10 @@ def create_model(name: str, labels: Sequence[str], **arguments: Any) -> SERModul
     Args:
         name: as ``list_models`` gives it.
         labels: class names in the order of the outputs.
-        **arguments: of the architecture's class (``ser-zoo models NAME`` lists them).
+        **arguments: of the architecture's class (``ser-zoo models NAME`` lists them), such as the block ``model`` of a recipe.
 
     Raises:
-        UnknownNameError: no such architecture.
+        UnknownNameError: no such architecture, or no such field of ``optim``.
     """
     return model_class(name)(labels=labels, **arguments)
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import partial
+from inspect import signature
 from typing import Any, ClassVar, TypedDict
 
 import torch
@@ -24,6 +25,7 @@ from ser_zoo.models.checks import expect_between
 from ser_zoo.models.kept import ENCODER_PREFIX, FeatureModule
 from ser_zoo.models.layers import LayerMix, Scaler
 from ser_zoo.models.optim import Optim, warm_cosine
+from ser_zoo.registry import lookup
 
 CHECKPOINT_KEY = "ser_zoo"
 
@@ -72,10 +74,11 @@ class SERModule(FeatureModule):
 
     Args:
         labels: class names in the order of the outputs.
-        optim: loss, optimiser and schedule.
+        optim: loss, optimiser and schedule. A mapping has the fields that differ from the default of the architecture's class.
         sample_rate: Hz of the waveforms that the network expects.
 
     Raises:
+        UnknownNameError: ``optim`` is a mapping with a field that there is not.
         SERZooError: fewer than two labels, a name twice, or a sample rate below 1.
     """
 
@@ -84,7 +87,7 @@ class SERModule(FeatureModule):
     """Settings of the source outside the model (``data.batch_size``, ``trainer.max_epochs`` ...): the CLI's defaults."""
 
     def __init__(self, labels: Sequence[str], optim: Optim | Mapping[str, Any], sample_rate: int) -> None:
-        super().__init__(optim if isinstance(optim, Optim) else Optim(**optim))
+        super().__init__(optim if isinstance(optim, Optim) else _on_default(type(self), optim))
         if len(set(labels)) != len(labels) or len(labels) < 2:
             raise SERZooError(f"A model needs two or more different labels; found {list(labels)}.")
         expect_between(1, sample_rate=sample_rate)
@@ -389,3 +392,12 @@ class SERModule(FeatureModule):
             "total": sum(parameter.numel() for parameter in self.network.parameters()),
             "trained": sum(parameter.numel() for parameter in self.network.parameters() if parameter.requires_grad),
         }
+
+
+def _on_default(architecture: type[SERModule], fields: Mapping[str, Any]) -> Optim:
+    """``fields`` on top of the default ``optim`` of the architecture's constructor, as options of the command line are."""
+    own = signature(architecture).parameters.get("optim")
+    default = own.default if own is not None and isinstance(own.default, Optim) else Optim()
+    for name in fields:
+        lookup(asdict(default), name, "field of optim")
+    return replace(default, **fields)

@@ -7,21 +7,26 @@ import json
 import subprocess
 import sys
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import lightning as L
 import pytest
 import torch
+import yaml
 from torch import Tensor
 
+from ser_zoo.cli.fit import build_parser, model_arguments
 from ser_zoo.data import Batch, SERDataModule
 from ser_zoo.data.datamodule import collate
 from ser_zoo.encoders import EncoderOptions
-from ser_zoo.errors import SERZooError
+from ser_zoo.errors import SERZooError, UnknownNameError
 from ser_zoo.inference import load_model
 from ser_zoo.models import MODELS, create_model, list_models, model_class
 from ser_zoo.models.base import SERModule
 from ser_zoo.models.kept import ENCODER_PREFIX
+from ser_zoo.models.optim import Optim
 from tests.models.small import NEEDS_ENCODER, SMALL, batch_of, small_model
 from tests.tiny import FAMILIES, tiny_encoder
 
@@ -182,6 +187,51 @@ def test_saved_and_loaded_model_predicts_the_same(name: str, encoders: Path, sma
     assert found["ids"] == expected["ids"]
     assert sorted(found["ids"]) == sorted(row.id for row in data.split.test)
     assert torch.equal(found["logits"], expected["logits"])
+
+
+def default_optim(name: str) -> Optim:
+    default = inspect.signature(model_class(name)).parameters["optim"].default
+    assert isinstance(default, Optim)
+    return default
+
+
+@every_model
+def test_a_mapping_of_optim_goes_on_top_of_the_models_own(name: str, encoders: Path) -> None:
+    assert small_model(name, encoders, optim={"warmup": 0.2}).optim == replace(default_optim(name), warmup=0.2)
+    assert small_model(name, encoders, optim={}).optim == default_optim(name)
+
+
+@every_model
+def test_an_unknown_field_of_optim_is_refused(name: str, encoders: Path) -> None:
+    with pytest.raises(UnknownNameError, match=r"field of optim 'weigt_decay'. Did you mean weight_decay\?"):
+        small_model(name, encoders, optim={"weigt_decay": 0.1})
+
+
+@every_model
+@pytest.mark.parametrize("optim", [Optim(), {"warmup": 0.2}], ids=["object", "mapping"])
+def test_a_loaded_model_has_the_optim_that_was_saved(
+    name: str, optim: Optim | Mapping[str, Any], encoders: Path, tmp_path: Path
+) -> None:
+    model = small_model(name, encoders, optim=optim)
+    trainer = L.Trainer(logger=False, enable_progress_bar=False, accelerator="cpu")
+    trainer.strategy.connect(model)
+    trainer.save_checkpoint(tmp_path / "m.ckpt")
+    assert load_model(tmp_path / "m.ckpt").optim == model.optim
+    content = torch.load(tmp_path / "m.ckpt", weights_only=True)
+    del content["hyper_parameters"]["optim"]["linear_delta"]  # older than that field
+    torch.save(content, tmp_path / "old.ckpt")
+    assert load_model(tmp_path / "old.ckpt").optim == model.optim
+
+
+@pytest.mark.parametrize("name", ["cnn_attn", "egemaps", "mfcc_stats"])
+def test_a_recipes_model_is_the_same_from_python_and_from_the_command_line(name: str) -> None:
+    recipe = ROOT / "recipes" / "emo_db" / f"{name}.yaml"
+    block = yaml.safe_load(recipe.read_text())["model"]
+    options = build_parser(name).parse_args(["--config", str(recipe)])
+    there = create_model(name, ["a", "b"], **model_arguments(options))
+    here = create_model(labels=["a", "b"], **block)
+    assert here.optim == there.optim
+    assert shapes(here.state_dict()) == shapes(there.state_dict())
 
 
 @every_model
