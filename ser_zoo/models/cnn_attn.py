@@ -127,7 +127,8 @@ class Stretch(nn.Module):
         waveforms = waveforms[:, self.start : self.start + self.size]
         lengths = (lengths - self.start).clamp(0, self.size)
         frames: Frames = self.extractor(F.pad(waveforms, (0, self.size - waveforms.shape[1])), lengths)
-        return Frames(frames.values, torch.where(lengths > 0, frames.lengths, 0))
+        # A clip of no samples has a frame all the same, and MFCC of silence are not zero.
+        return Frames(frames.values * (lengths > 0)[:, None, None], torch.where(lengths > 0, frames.lengths, 0))
 
 
 class SpatialAttention(nn.Module):

@@ -130,6 +130,14 @@ def test_flat_rows_are_zero_crossings_and_then_mfcc_in_time_order(tmp_path: Path
     assert torch.equal(rows[0, :108] * 2048, (rows[0, :108] * 2048).round())
 
 
+@pytest.mark.parametrize("layout", ["flat", "frames"])
+def test_features_are_zero_beyond_each_clips_end(layout: str, tmp_path: Path) -> None:
+    model = small_model("cnn_attn", tmp_path, layout=layout, zero_crossings=True)
+    for values, lengths in model.frames(batch_of(model, [4.0, 1.6, 0.6, 0.3])):
+        assert lengths.tolist()[2:] == ([0, 0] if layout == "flat" else [26, 13])
+        assert not values[~frame_mask(lengths, values.shape[1])].any()
+
+
 def test_features_of_a_protocols_rows_are_computed_once(
     small_emo_db: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
