@@ -73,6 +73,14 @@ Size = TypeVar("Size", int, Tensor)
 EMPHASIS = 0.97
 COEFFICIENTS = 40
 HOP = 0.01  # seconds
+# The only values that the released network has.
+RELEASED = {
+    "hop": HOP,
+    "state_scaling": "none",
+    "batch_norm": False,
+    "spectrogram_scaling": "training",
+    "mfcc_scaling": "frame",
+}
 SEGMENT = 300  # frames
 SEGMENT_WEIGHTS = 149  # frames that wav2vec 2.0 gives for a segment
 IMAGE_HEIGHT = 256  # pixels
@@ -665,7 +673,8 @@ class CoAttn(SERModule):
         optim: loss, optimiser and schedule.
 
     Raises:
-        SERZooError: a number makes no sense, or ``faithful`` is asked for with what the released network has not.
+        SERZooError: a number makes no sense, or ``faithful`` is asked for with a hop, a scaling, a normalisation or a change of
+            features that the released network has not.
     """
 
     name: ClassVar[str] = "co_attn"
@@ -700,11 +709,16 @@ class CoAttn(SERModule):
         expect_between(1, channels=channels, lstm_hidden=lstm_hidden, lstm_layers=lstm_layers, width=width)
         expect_between(0, 1, lstm_dropout=lstm_dropout, dropout=dropout)
         expect_between(1 / sample_rate, hop=hop)
-        if faithful and (hop, spectrogram_scaling, mfcc_scaling) != (HOP, "training", "frame"):
-            raise SERZooError(
-                f"co_attn: --model.faithful has hop {HOP}, spectrogram_scaling training and mfcc_scaling frame; found {hop}, "
-                f"{spectrogram_scaling} and {mfcc_scaling}. Leave these out, or --model.faithful."
-            )
+        given = {
+            "hop": hop,
+            "state_scaling": state_scaling,
+            "batch_norm": batch_norm,
+            "spectrogram_scaling": spectrogram_scaling,
+            "mfcc_scaling": mfcc_scaling,
+        }
+        if faithful and (unlike := {name: value for name, value in given.items() if value != RELEASED[name]}):
+            expected, found = (", ".join(f"{name} {chosen[name]}" for name in unlike) for chosen in (RELEASED, given))
+            raise SERZooError(f"co_attn: --model.faithful has {expected}; found {found}. Leave that out, or --model.faithful.")
         if faithful and self.optim.changes_features:
             raise SERZooError(
                 "co_attn: mixup, linear_delta and masks (--model.optim) change the features of whole clips, but with "
