@@ -4,7 +4,7 @@ Source
     Zou, Si, Chen, Rajan, Chng: "Speech Emotion Recognition with Co-Attention based Multi-level Acoustic Information",
     ICASSP 2022, arXiv 2203.15326 (CA-MSER), and the authors' released code, from which every layer and figure here is taken.
 
-Equations (X: spectrogram image, M: MFCC, w_t: the encoder's frames; dropout before every W)
+Equations (X: spectrogram image, M: MFCC, w_t: the encoder's frames; dropout before every W but W_3)
     s = ReLU(W_s pool(AlexNet(X)))                    m = ReLU(W_m pool(BiLSTM(M / |M|)))
     a = softmax_t(e_t),  e_t = (W_a [s; m]) w_t / sqrt(D)
     w = ReLU(W_w sum_t a_t w_t)                       y = W_3 ReLU(W_2 ReLU(W_1 [s; m; w]))
@@ -35,6 +35,9 @@ Deviations and our choices
     Without a file of ImageNet weights (``alexnet``) the convolutions start from the initialisation of He et al. 2015; training
     says so if they have AlexNet's size. The encoder's SpecAugment and layer drop, which the released training leaves switched
     on, are off. The image is enlarged in one step, not in two rounded ones: one grey level of difference here and there.
+    Framing continues a clip with zeros, where the release (librosa 0.8.1) mirrors it: two frames of the spectrogram and up to
+    seven of the MFCC differ at either end. Clips are cut at 30 s (``data.max_seconds``); the release segments whole utterances.
+    The best ``val/ua`` chooses the epoch, unless ``monitor`` names another metric; WA + UA is none of them.
     In the faithful form the encoder sees filled segments, so that features kept by utterance do not hold: it always runs
     live, frozen or not. It must give 149 frames in 3 s: wav2vec 2.0 and its relatives do, Whisper does not.
     ``spectrogram_scaling="clip"`` and ``mfcc_scaling="clip"`` take each band's mean and deviation from the clip itself, which
@@ -656,7 +659,9 @@ class CoAttn(SERModule):
         encoder_options: how the encoder is loaded, computed and trained.
         state_scaling: of the encoder's states before they are mixed: over the training side, over each frame, or its tanh.
         faithful: the released network, on segments of 3 s.
-        softmax: over the encoder's frames; false is a ReLU. Default: true, but false in the faithful network.
+        softmax: over the encoder's frames; false is a ReLU, whose weights do not sum to 1: over all frames of a clip their sum
+            grows with its length, in the faithful network it is over the 149 of a segment. Default: true, but false in the
+            faithful network.
         batch_norm: normalise the sum of the encoder's frames, over the training batch.
         hop: seconds between the frames of spectrogram and MFCC.
         channels: of AlexNet's first convolution; the others have 3, 6, 4 and 4 times as many.
