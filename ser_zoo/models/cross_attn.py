@@ -33,6 +33,8 @@ Deviations and our choices
     gives the same logits alone and in a padded batch; with ``masked=False`` what comes after encoder and front end lets padding
     in as the released code does. What it reads there is not the same: the released MFCC are those of the padded waveform, so of
     silence, and here they are 0; and the encoder itself always masks.
+    Encoder. The released code normalises the waveforms by one mean and deviation over the whole padded batch; here each clip
+    has its own. It switches off SpecAugment alone; here layer drop is off too, whatever the checkpoint's configuration says.
     Both directions. The auxiliary loss stays that of A under W_c. ``clip_dropout`` and ``batch_norm`` act on both alike. The
     weights over time that are shown are those of A over S.
     Ablations. The released ones read MFCC that are not L2-normalised, because that is done inside the BiLSTM's class, and have
