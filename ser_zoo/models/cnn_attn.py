@@ -14,8 +14,9 @@ Known from the notebooks
     2.5 s from 0.6 s on at 22 050 Hz, of which 20 MFCC (2048 points, hop 512, 128 mel bands) of 108 frames are read as one
     vector of 2160 values; in the EMO-DB and EMOVO files the 108 zero-crossing rates stand before them (2268 values). What a
     short clip lacks is 0. Standardised with statistics of the training rows. L2 penalty 1e-3 on the kernels of both
-    convolutions and of the first dense layer; Adam, learning rate 1e-5, batch 16, 100 epochs, cross-entropy; each file as
-    four rows: original, noise, pitch, pitch and noise. The max-pooling layers have size 1 and do nothing; they are left out.
+    convolutions and of the first dense layer; Adam, learning rate 1e-5, batch 16 (RAVDESS and CREMA-D: 32), 100 epochs,
+    cross-entropy; each file as four rows: original, noise, pitch, pitch and noise. The max-pooling layers have size 1 and do
+    nothing; they are left out.
     By the parameter counts of the saved runs, only those on EMO-DB and EMOVO have both attentions (37,434,661 with seven
     classes); that on RAVDESS has the channel attention alone, those on SAVEE and TESS the spatial one: ``attention``.
     Rows are split at random after the augmentation, the test rows validate, and the last epoch is reported: protocol
@@ -285,7 +286,7 @@ class CNNAttn(SERModule):
         coefficients: number of MFCC.
         channels: of both convolutions.
         kernel: of both convolutions and of the spatial attention.
-        reduction: hidden width of the channel attention.
+        reduction: hidden width of the channel attention, not a ratio; the source has channels // 16, which is 16 of its 256.
         dense: width of the dense layer.
         dropout: after the second convolution.
         l2: weight of the L2 penalty on the kernels.
