@@ -38,7 +38,8 @@ Deviations and our choices
     once. Areas that reach beyond the end of a clip are left out, and batch statistics are taken over valid frames only. A
     clip shorter than four frames is continued with zeros to four. Convolutions have no bias, which batch normalisation
     would take away.
-    Each band is scaled to zero mean and unit variance by statistics of the training side. The mel formula is HTK, the
+    Levels are in dB, at most 80 below the clip's loudest value; the release takes the log10 of the power as it is. Each band is
+    then scaled to zero mean and unit variance by statistics of the training side. The mel formula is HTK, the
     release's Slaney; at 128 bands its lowest ones are narrower than the 20 Hz between the bins of 50 ms, so frames are
     zero-padded to 128 ms. ``--data.augment '[vtlp]'`` warps half of the rows, drawn anew in each epoch, by 0.9 to 1.1.
     The time that the grid takes grows with the square of a clip's length, and in training with dropped weights so does its

@@ -14,6 +14,7 @@ Equations (X: T frames of 80 bands in dB, less their mean over the clip; TDNN_k 
     e   = W BN([mean_a M; std_a M]) + b                    mean and standard deviation weighed by a
     z_c = s cos(e, w_c)                                    s = 30
     L   = CE, in training with z_y = s cos(angle(e, w_y) + m)        m = 0.2 radians
+          and s (cos(e, w_y) - m sin m) where that angle is pi - m or more, as its cosine would rise again beyond pi
 
 Known from the recipe
     Every default below; attention and embedding have half of SpeechBrain's default widths. Adam, learning rate 1e-4, L2 penalty
