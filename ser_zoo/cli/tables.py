@@ -75,5 +75,7 @@ def quiet_lightning() -> None:
     warnings.filterwarnings("ignore", message=".*smaller than the logging interval.*")  # metrics are logged per epoch
     # Runs have a folder of their own; who writes there twice goes on with a training, or trains anew beside it (--refit).
     warnings.filterwarnings("ignore", message=".*exists and is not empty.*")
+    # Metrics of an epoch come from confusion matrices that are summed over the processes, and are the same in each.
+    warnings.filterwarnings("ignore", message=".*sync_dist=True.*")
     # What is frozen of an encoder is in evaluation mode on purpose, whatever the trainer asks for (`SpeechEncoder.train`).
     warnings.filterwarnings("ignore", message=".*in eval mode at the start of training.*")

@@ -149,7 +149,7 @@ class SERModule(FeatureModule):
             masks = (optim.time_masks, optim.time_width), (optim.channel_masks, optim.channel_width)
             batch = change_batch(batch, classes, optim.mixup, *masks, delta=optim.linear_delta)
         loss = self.loss(batch)
-        self.log("train/loss", loss, prog_bar=True, on_step=False, on_epoch=True, batch_size=len(batch.ids))
+        self.log("train/loss", loss, prog_bar=True, on_step=False, on_epoch=True, sync_dist=True, batch_size=len(batch.ids))
         return loss
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:

@@ -443,6 +443,7 @@ def test_two_processes_count_every_test_utterance_once(small_emo_db: Path, tmp_p
         [sys.executable, str(script), *arguments], env=environment, capture_output=True, text=True, timeout=240
     )
     assert done.returncode == 0, done.stderr
+    assert "sync_dist" not in done.stderr
     for fold in (1, 2):
         row = read_result(tmp_path / "r" / f"fold-{fold}" / "result.json")
         assert sum(map(sum, row["metrics"]["confusion"])) == row["data"]["test"] == 6
