@@ -46,6 +46,19 @@ def test_no_dropout_of_an_encoder_draws_a_number_for_each_entry(tiny: Tiny, fami
     assert not [name for name, part in encoder.named_modules() if type(part) is nn.Dropout]
 
 
+@pytest.mark.parametrize("family", ["hubert", "wavlm", "whisper"])
+def test_trained_blocks_drop_attention_weights_in_training_alone(tiny: Tiny, clips: list[Tensor], family: str) -> None:
+    encoder = SpeechEncoder(tiny(family), finetune_from=1)
+    for part in encoder.modules():
+        if isinstance(part, nn.Dropout):
+            part.p = 0.0
+        elif type(part).__name__.endswith("Attention"):
+            part.dropout = 0.5
+    for training in (True, False):
+        one, other = (batch(encoder.train(training), clips).states for _ in range(2))
+        assert torch.equal(one, other) is not training
+
+
 @pytest.mark.parametrize("family", FAMILIES)
 def test_gradient_checkpointing_gives_the_same_gradients_and_keeps_less(tiny: Tiny, clips: list[Tensor], family: str) -> None:
     plain = SpeechEncoder(tiny(family), finetune_from=1)

@@ -140,6 +140,11 @@ def test_a_second_direction_has_a_fusion_and_a_classifier_more(tmp_path: Path) -
     assert one.state_dict().keys() < both.state_dict().keys()
 
 
+def test_channels_are_dropped_before_the_classifier(tmp_path: Path) -> None:
+    model = small_model("cross_attn", tmp_path, clip_dropout=1.0).train()
+    torch.testing.assert_close(model(batch_of(model, [0.5, 0.8])), model.network.classifier.bias.expand(2, -1))
+
+
 def test_no_dropout_draws_a_number_for_each_entry(tmp_path: Path) -> None:
     model = small_model("cross_attn", tmp_path, directions="both", lstm_layers=2)
     assert not [name for name, part in model.named_modules() if type(part) is nn.Dropout]

@@ -91,6 +91,11 @@ def test_every_input_counts_and_known_inputs_are_used(tmp_path: Path) -> None:
             assert (model.network(batch.waveforms, batch.lengths, *changed) - logits).abs().max() > 1e-3
 
 
+def test_what_is_pooled_is_dropped_before_the_classifier(tmp_path: Path) -> None:
+    model = small_model("hump_cat", tmp_path, dropout=1.0).train()
+    torch.testing.assert_close(model(batch_of(model, [0.5, 0.8])), model.network.classifier.bias.expand(2, -1))
+
+
 @pytest.mark.parametrize("family", ["whisper", "hubert"])
 def test_prosody_and_states_are_standardised_by_the_training_side(family: str, small_emo_db: Path, tmp_path: Path) -> None:
     data = SERDataModule("emo_db", str(small_emo_db), batch_size=16)

@@ -13,6 +13,7 @@ from ser_zoo.models.layers import (
     Condense,
     CrossAttention,
     FrameScaling,
+    FusionBlock,
     LayerMix,
     MaskedBatchNorm,
     MaskedBiRNN,
@@ -61,6 +62,20 @@ def test_a_block_drops_in_training_alone() -> None:
     assert not torch.equal(block(values), block(values))
     block.eval()
     assert torch.equal(block(values), block(values))
+
+
+def test_a_block_drops_attention_weights_in_training() -> None:
+    block, values = SelfAttentionBlock(8, 2, 12, 0.0), draw(4, 9, 8)
+    block.self_attn.dropout = 1.0  # nothing is attended to
+    hidden = block.norm1(values + block.self_attn.out_proj.bias)
+    added = block.linear2(nn.functional.gelu(block.linear1(hidden)))
+    torch.testing.assert_close(block(values), block.norm2(hidden + added))
+
+
+def test_a_block_drops_what_attention_and_feed_forward_add() -> None:
+    block, values = SelfAttentionBlock(8, 2, 12, 1.0), draw(4, 9, 8)
+    block.self_attn.dropout = 0.0
+    torch.testing.assert_close(block(values), block.norm2(block.norm1(values)))
 
 
 def test_a_block_leaves_a_mask_of_pairs_to_torch() -> None:
@@ -151,6 +166,11 @@ def test_cross_attention_is_that_of_torch() -> None:
     queries, memory = draw(4, 5, 8), draw(4, 9, 8, seed=1)
     expected, _ = oracle(queries, memory, memory, key_padding_mask=~MASK)
     torch.testing.assert_close(layer(queries, memory, MASK), expected, atol=1e-5, rtol=1e-4)
+
+
+def test_a_fusion_drops_what_attention_and_feed_forward_add() -> None:
+    block, queries = FusionBlock(8, 8, 2, 12, 1.0), draw(4, 5, 8)
+    torch.testing.assert_close(block(queries, draw(4, 9, 8, seed=1), MASK), block.norm2(block.norm1(queries)))
 
 
 # Positions.
