@@ -41,7 +41,7 @@ def change_batch(
     partner, share = None, torch.ones(rows, device=device)
     pairs = _alike(batch.labels, rows) if delta else None  # before the labels are mixed
     if mixup:
-        alpha = torch.tensor(mixup, device=device)
+        alpha = torch.tensor(float(mixup), device=device)
         partner, share = torch.randperm(rows, device=device), torch.distributions.Beta(alpha, alpha).sample((rows,))
         targets = batch.labels if batch.labels.dim() == 2 else F.one_hot(batch.labels, classes).to(share.dtype)
         batch = batch._replace(labels=torch.lerp(targets[partner], targets, share[:, None]))

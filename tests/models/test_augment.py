@@ -114,6 +114,13 @@ def test_gradients_pass_through_both_clips_of_a_pair() -> None:
     assert values.grad[1, :4, 0].tolist() == [1.5, 1.5, 1.0, 1.0]
 
 
+def test_alpha_may_be_a_whole_number() -> None:
+    one, other = (drawn(plain(), mixup=alpha).change for alpha in (1, 1.0))
+    assert one is not None
+    assert other is not None
+    assert torch.equal(one.share, other.share)
+
+
 # Differences within a class.
 
 
