@@ -182,6 +182,16 @@ def test_what_is_hidden_has_the_mean_of_its_channel() -> None:
     torch.testing.assert_close(hidden, expected)
 
 
+def test_what_is_hidden_passes_no_gradient() -> None:
+    values, time = features().requires_grad_(), torch.zeros(4, 1, 2)
+    time[0, 0, 1] = 0.5
+    hidden, _ = change_features(values, LENGTHS, FeatureChange(None, torch.ones(4), time, NOTHING))
+    hidden[0].sum().backward()
+    assert values.grad is not None
+    assert values.grad[0, :, 0].tolist() == [0.0] * 5 + [1.0] * 5
+    assert not values.grad[1:].any()
+
+
 def test_masks_are_no_longer_than_said_and_hide_that_much_on_average() -> None:
     size, rows = 200, 500
     lengths = torch.full((rows,), size)
@@ -284,6 +294,19 @@ def test_the_network_is_given_the_changed_features(tmp_path: Path) -> None:
     assert change is not None
     for found, original in ((after["encoded"], before["encoded"]), (after["frames"][0], before["frames"][0])):
         torch.testing.assert_close(tuple(found), change_features(*original, change))
+
+
+def test_a_training_step_changes_what_optim_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    optim = Optim(mixup=0.4, linear_delta=0.5, time_masks=2, time_width=0.2, channel_masks=1, channel_width=0.6)
+    model = small_model("cnn_attn", tmp_path, optim=optim)
+    batch, read = batch_of(model, [0.6, 1.0, 0.8, 0.7]), []
+    monkeypatch.setattr(model, "loss", read.append)
+    monkeypatch.setattr(model, "log", lambda *_, **__: None)
+    torch.manual_seed(0)
+    model.training_step(batch, 0)
+    expected = drawn(batch, mixup=0.4, time=(2, 0.2), channels=(1, 0.6), delta=0.5)
+    torch.testing.assert_close(read[0].change, expected.change)
+    torch.testing.assert_close(read[0].labels, expected.labels)
 
 
 def test_evaluation_changes_nothing(tmp_path: Path) -> None:

@@ -47,6 +47,16 @@ def test_balanced_class_weights_are_those_of_the_training_speakers(data: SERData
     torch.testing.assert_close(model.class_weights, counts.sum() / (len(counts) * counts))
 
 
+def test_a_class_without_training_rows_has_a_finite_weight(tmp_path: Path) -> None:
+    root = write_emo_db(tmp_path, emotions="WN", takes=1)
+    write_emo_db(root, speakers=["03"], emotions="T", takes=1)
+    data = SERDataModule("emo_db", str(root), sample_rate=22_050)
+    model = small_cnn(data, class_weights="balanced")
+    L.Trainer(max_epochs=1, limit_train_batches=1, limit_val_batches=0, **QUIET).fit(model, datamodule=data)
+    assert data.class_counts() == [8, 8, 0]
+    torch.testing.assert_close(model.class_weights, torch.tensor([16 / 24, 16 / 24, 16 / 3]))
+
+
 def test_balanced_class_weights_need_a_data_module(tmp_path: Path) -> None:
     model = small_model("cross_attn", tmp_path, optim=Optim(class_weights="balanced"))
     with pytest.raises(SERZooError, match="counts the classes of a SERDataModule"):
@@ -102,12 +112,33 @@ def test_focal_loss_of_a_certain_clip_has_a_finite_gradient(gamma: float, tmp_pa
     assert logits.grad.isfinite().all()
 
 
+def test_the_validation_loss_is_the_mean_over_utterances(small_emo_db: Path) -> None:
+    data = SERDataModule("emo_db", str(small_emo_db), batch_size=4, sample_rate=22_050)
+    model = small_cnn(data)
+    (found,) = L.Trainer(**QUIET).validate(model, datamodule=data, verbose=False)
+    batches = list(data.val_dataloader())
+    sizes = [len(batch.ids) for batch in batches]
+    assert len(set(sizes)) > 1
+    with torch.no_grad():
+        losses = [float(model.eval().criterion(model(batch), batch.labels)) for batch in batches]
+    mean = sum(size * loss for size, loss in zip(sizes, losses, strict=True)) / sum(sizes)
+    assert found["val/loss"] == pytest.approx(mean, rel=1e-5)
+
+
 def test_trains_on_soft_labels(tmp_path: Path) -> None:
     model = small_model("cnn_attn", tmp_path, optim=Optim(loss="focal", label_smoothing=0.1)).train()
     batch = batch_of(model, [0.5, 0.6, 0.7])
     hard, soft = model.loss(batch), model.loss(batch._replace(labels=SOFT))
     assert soft.isfinite()
     assert float(soft.detach()) != float(hard.detach())
+
+
+@pytest.mark.parametrize(("name", "kind"), [("adam", torch.optim.Adam), ("adamw", torch.optim.AdamW)])
+def test_the_optimiser_is_the_one_that_is_asked_for(name: Any, kind: type[torch.optim.Optimizer], tmp_path: Path) -> None:
+    model = small_model("cnn_attn", tmp_path, optim=Optim(optimizer=name, lr=0.5, weight_decay=0.25))
+    optimizer = model.configure_optimizers()
+    assert type(optimizer) is kind
+    assert [(group["lr"], group["weight_decay"]) for group in optimizer.param_groups] == [(0.5, 0.25)]
 
 
 def test_cosine_schedule_rises_and_falls_to_zero(data: SERDataModule) -> None:
