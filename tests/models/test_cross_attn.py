@@ -231,6 +231,17 @@ def test_loss_is_focal_main_plus_weighted_auxiliary(tmp_path: Path) -> None:
         torch.testing.assert_close(model.loss(batch), focal(main) + 0.4 * focal(auxiliary))
 
 
+def test_auxiliary_logits_are_those_of_acoustic_frames_after_a_relu(tmp_path: Path) -> None:
+    model = small_model("cross_attn", tmp_path, pooling="mean").eval()
+    network, batch = model.network, batch_of(model, [0.5])
+    with torch.no_grad():
+        (acoustic, _), _ = network._branches(batch.waveforms, batch.lengths, None, None)
+        frames = network.classifier(acoustic)
+        _, auxiliary = network.with_auxiliary(batch.waveforms, batch.lengths)
+    assert (frames < 0).any()
+    torch.testing.assert_close(auxiliary, frames.clamp(min=0).mean(1))
+
+
 def test_defaults_are_those_of_the_source(tmp_path: Path) -> None:
     encoder = tiny_encoder(tmp_path / "e", "wav2vec2")
     model = create_model("cross_attn", ["a", "b", "c", "d"], encoder=str(encoder), layers=(3,))

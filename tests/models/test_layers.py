@@ -212,6 +212,11 @@ def test_states_are_scaled_by_frame_and_averaged_within_their_clip(scaling: Fram
         assert not condensed[row, :, counts[row] :].any()
 
 
+def test_what_condenses_in_another_way_has_another_repr() -> None:
+    different = [Condense(scaling, stride) for scaling in ("none", "frame", "squash") for stride in (1, 4, None)]
+    assert len({repr(condense) for condense in different}) == len(different)
+
+
 # Mixture of layers.
 
 
