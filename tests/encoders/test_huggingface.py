@@ -216,6 +216,16 @@ def test_whisper_mel_equals_the_official_one_where_the_clip_is(tiny: Tiny) -> No
         torch.testing.assert_close(short, official.input_features[..., : int(frames)], atol=1e-5, rtol=0)
 
 
+def test_the_floor_of_whispers_mel_is_that_of_the_clip(tiny: Tiny) -> None:
+    network = SpeechEncoder(tiny("whisper")).network
+    assert isinstance(network, WhisperNetwork)
+    clips = torch.randn(2, 16000, generator=torch.Generator().manual_seed(0)) * torch.tensor([[1.0], [1e-4]])
+    lengths = torch.full((2,), 16000)
+    together, _ = network.mel(clips, lengths, 100)
+    alone = [network.mel(clips[row : row + 1], lengths[:1], 100)[0] for row in range(2)]
+    torch.testing.assert_close(together, torch.cat(alone))
+
+
 def test_whisper_runs_long_clips_in_windows(tiny: Tiny) -> None:
     encoder = SpeechEncoder(tiny("whisper"), options=EncoderOptions(feature_dtype="float32"))
     generator = torch.Generator().manual_seed(0)

@@ -21,6 +21,7 @@ from tests.tiny import BLOCKS, WIDTH
 
 Tiny = Callable[[str], str]
 ROOT = Path(__file__).parents[2]
+STORED = 10 * 400 * 2  # bytes of an utterance of a StubEncoder
 
 
 class Clips(Mapping[str, np.ndarray]):
@@ -197,6 +198,19 @@ def test_an_interrupted_extraction_resumes(encoder: SpeechEncoder, tmp_path: Pat
     assert FeatureStore(encoder, tmp_path).fill(Clips(), progress=False) == 7 - 4
 
 
+@pytest.mark.parametrize(
+    ("bound", "value", "count"), [("SHARD_UTTERANCES", 2, 3), ("SHARD_BYTES", 2 * STORED, 3), ("SHARD_SECONDS", 0.0, 6)]
+)
+def test_a_shard_is_written_as_soon_as_one_of_its_bounds_is_reached(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, bound: str, value: float, count: int
+) -> None:
+    monkeypatch.setattr(store, "BATCH_SECONDS", 0.0)
+    monkeypatch.setattr(store, bound, value)
+    features = FeatureStore(StubEncoder(), tmp_path)
+    features.fill(noise(range(6)), progress=False)
+    assert len(shards(features)) == count
+
+
 def test_a_killed_extraction_resumes(tmp_path: Path) -> None:
     process = filler(tmp_path, count=1000)
     start(process)
@@ -258,6 +272,16 @@ def test_memory_of_shards_is_given_back_after_so_many_bytes(
     assert opened == shards(features) * len(ids)
 
 
+def test_memory_of_shards_is_given_back_no_more_often_than_that(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    features, clips = FeatureStore(StubEncoder(), tmp_path), noise(range(6))
+    features.fill(clips, progress=False)
+    opened: list[Path] = []
+    monkeypatch.setattr(store, "safe_open", lambda path, framework: opened.append(path) or safe_open(path, framework))
+    monkeypatch.setattr(store, "MAPPED_BYTES", 3 * STORED - 1)
+    features.get([*clips, *clips])
+    assert opened == shards(features) * 3  # before the fourth, the seventh and the tenth
+
+
 @pytest.mark.filterwarnings("ignore:Damaged features")
 def test_a_shard_that_is_gone_when_it_is_mapped_again_is_computed_again(
     encoder: SpeechEncoder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -306,6 +330,21 @@ def test_a_flipped_bit_is_reported_and_computed_again(encoder: SpeechEncoder, tm
         states = features.get(list(Clips())).states
     assert torch.equal(states, wanted)
     assert path not in shards(features)
+
+
+def test_what_else_a_damaged_shard_held_is_not_asked_for(tmp_path: Path) -> None:
+    whole = FeatureStore(StubEncoder(), tmp_path)
+    whole.fill(noise(range(4)), progress=False)
+    wanted = whole.get(["3"]).states
+    (path,) = shards(whole)
+    content = bytearray(path.read_bytes())
+    content[-1] ^= 1
+    path.unlink()
+    path.write_bytes(content)
+    features = FeatureStore(StubEncoder(), tmp_path)
+    features.fill(noise(range(3, 4)), progress=False)
+    with pytest.warns(SERZooWarning, match="another checksum"):
+        assert torch.equal(features.get(["3"]).states, wanted)
 
 
 def test_a_full_disk_is_told_and_leaves_nothing_half_written(

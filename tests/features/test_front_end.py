@@ -89,6 +89,13 @@ def test_what_exceeds_the_limit_is_computed_each_time() -> None:
     assert list(kept.rows) == ["a"]
 
 
+def test_the_limit_is_that_of_all_utterances_together() -> None:
+    kept = KeptFrames(limit=3 * 5 * 4)
+    for id in "abcd":
+        kept.get([id], lambda places: [(torch.ones(1, 5),) for _ in places])
+    assert list(kept.rows) == ["a", "b", "c"]
+
+
 def test_what_is_costly_is_computed_once_by_all_processes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SER_ZOO_CACHE", str(tmp_path))
     found, calls = [], []

@@ -144,6 +144,10 @@ def test_there_is_a_frame_per_hop_and_one_more(samples: int) -> None:
     assert frames.lengths.tolist() == [samples // 160 + 1]
 
 
+def test_a_hop_is_rounded_to_the_nearest_sample() -> None:
+    assert len(alone(Spectrogram(22_050, 512, hop=0.015), clip(3_309))) == 3_309 // 331 + 1  # of 330.75 samples
+
+
 def test_one_sample_has_one_frame(module: nn.Module) -> None:
     values = alone(module, torch.ones(1))
     assert values.shape == (1, module.size)
