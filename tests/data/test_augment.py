@@ -266,6 +266,12 @@ def test_noise_of_a_row_is_at_most_three_and_a_half_percent_of_the_peak() -> Non
     assert 0 < min(levels) < 0.005 < 0.03 < max(levels) < 0.036
 
 
+def test_the_peak_that_noise_of_a_row_follows_may_be_a_negative_one() -> None:
+    waveform = np.array([-1.0, 0.1, *[0.0] * 998], np.float32)
+    noises = [add_noise(wave, np.random.default_rng(0)) - wave for wave in (waveform, -waveform)]
+    np.testing.assert_allclose(*noises, atol=1e-6)
+
+
 @pytest.mark.parametrize("rate", [16_000, 22_050])
 def test_raising_the_pitch_raises_a_tone_by_two_semitones(rate: int) -> None:
     raised = raise_pitch(tone(440, rate))

@@ -174,6 +174,12 @@ def test_a_crop_is_a_stretch_of_its_utterance(small_emo_db: Path) -> None:
     assert len(starts) > 10
 
 
+def test_a_crop_may_begin_anywhere_and_end_with_the_utterance(data: SERDataModule) -> None:
+    row = data.split.train[0]
+    cropped = UtteranceDataset([row], data.labels, {row.id: np.arange(5, dtype=np.float32)}, crop=3)
+    assert {int(cropped[epoch, [0]].waveforms[0, 0]) for epoch in range(50)} == {0, 1, 2}
+
+
 def test_crops_change_with_the_epoch_and_follow_the_seed(small_emo_db: Path) -> None:
     one, other = (module(small_emo_db, crop_seconds=0.05).train_dataloader() for _ in range(2))
     assert same(rows(batches(one, 1)), rows(batches(other, 1)))

@@ -165,7 +165,8 @@ def test_speakers_are_dealt_by_the_order_of_their_numbers_and_by_gender() -> Non
     assert ranked(3, ["f10", "f9", "f1", "f2"], ["m2", "m1"]) == (("f1", "f10", "m1"), ("f2", "m2"), ("f9",))
     women, men = ([f"{letter}{number}" for number in range(1, 7)] for letter in "fm")
     rows = [utterance(speaker, speaker, gender="female" if speaker in women else "male") for speaker in women + men]
-    rows += [utterance("f1 again", "f1", gender="female"), utterance("f1 once more", "f1", gender="male")]
+    for speaker, usual, mistaken in (("f1", "female", "male"), ("m1", "male", "female")):
+        rows += [utterance(f"{speaker} again", speaker, gender=usual), utterance(f"{speaker} x", speaker, gender=mistaken)]
     assert RANKED.folds_of(rows) == 3
     assert speakers(RANKED.split(2, rows).test) == {"f2", "f5", "m2", "m5"}
 
