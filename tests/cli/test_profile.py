@@ -11,7 +11,9 @@ from torch.nn import functional as F
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from ser_zoo.cli import main
-from ser_zoo.inference import profile
+from ser_zoo.data import Batch
+from ser_zoo.inference import profile, profiling
+from ser_zoo.models.base import SERModule
 from tests.models.small import small_model
 
 
@@ -47,6 +49,21 @@ def test_table_shows_what_json_holds(capsys: pytest.CaptureFixture[str]) -> None
     shown = capsys.readouterr().out
     assert "537,826" in shown
     assert "MACs per second of audio" in shown
+
+
+def test_latencies_are_percentiles_of_the_calls_in_evaluation(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    trained: list[bool] = []
+    seconds = iter(range(40, -1, -1))
+
+    def timed(model: SERModule, batch: Batch) -> float:
+        trained.append(model.training)
+        return next(seconds) / 1000
+
+    monkeypatch.setattr(profiling, "_timed", timed)
+    (row,) = profile(small_model("cnn_attn", tmp_path).train(), [0.5], repeats=41)["clips"]
+    assert (row["p50_ms"], row["p95_ms"]) == (20.0, 38.0)
+    assert row["real_time_factor"] == 0.020 / 0.5
+    assert not any(trained)
 
 
 class Known(nn.Module):

@@ -168,6 +168,20 @@ def test_logits_that_say_nothing_keep_temperature_one() -> None:
     assert fit_temperature(np.zeros((4, 3)), np.array([0, 1, 2, 0])) == (1.0, False)
 
 
+def test_what_a_row_stores_is_measured_before_and_after_scaling() -> None:
+    logits, labels = draw(sharpness=3.0)
+    stored = calibrate(logits, labels, validation_is_test=False)
+    after = softmax(logits / stored["temperature"])
+    assert stored["validation"] == {
+        "utterances": len(labels),
+        "nll_before": pytest.approx(nll(softmax(logits), labels)),
+        "nll_after": pytest.approx(nll(after, labels)),
+        "ece_before": ece(softmax(logits), labels),
+        "ece_after": ece(after, labels),
+    }
+    assert stored["validation"]["ece_after"] < stored["validation"]["ece_before"]
+
+
 def test_what_a_row_stores_is_finite_where_probabilities_are_not() -> None:
     logits = np.array([[0.0, 2000.0], [0.0, 2000.0], [2000.0, 0.0]])
     stored = calibrate(logits, np.array([1, 1, 1]), validation_is_test=False)

@@ -5,7 +5,9 @@ import csv
 import json
 import re
 import subprocess
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -13,8 +15,9 @@ import torch
 from ser_zoo.corpora import Utterance
 from ser_zoo.errors import RunError
 from ser_zoo.evaluation import pool, read_predictions, read_result, summarise
-from ser_zoo.evaluation.result import commit, score, validate, write_result
+from ser_zoo.evaluation.result import commit, content_of, score, validate, write_result
 from ser_zoo.models.base import Predictions
+from ser_zoo.protocols import Split
 
 
 def batch(ids: list[str], labels: list[int], predicted: list[int]) -> Predictions:
@@ -186,6 +189,19 @@ def test_pooling_takes_the_share_over_all_test_rows(row: dict) -> None:
 
 def test_pooling_takes_older_rows_without_the_share(row: dict) -> None:
     assert pool([row, copy.deepcopy(row)])["protocol"] == row["protocol"]
+
+
+def test_the_content_of_a_row_is_its_ids_labels_and_audio() -> None:
+    def content(rows: list[Utterance], audio: dict[str, str]) -> str:
+        return content_of(SimpleNamespace(split=Split(rows, [], []), waveforms=SimpleNamespace(content=audio)))
+
+    first, *others = TESTED
+    audio = {row.id: f"hash of {row.id}" for row in TESTED}
+    known = content(TESTED, audio)
+    assert content([*others, first], audio) == known
+    assert content(others, audio) != known
+    assert content([replace(first, label="y"), *others], audio) != known
+    assert content(TESTED, audio | {first.id: "another"}) != known
 
 
 def test_a_commit_is_marked_for_changes_of_the_package_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
