@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from ser_zoo.errors import RunError
-from ser_zoo.evaluation import pool, read_result
+from ser_zoo.evaluation import calibration, pool, read_result
+from ser_zoo.evaluation.statistics import Comparison
 from ser_zoo.leaderboard import aggregate
 from ser_zoo.leaderboard.aggregate import Cost
 from ser_zoo.leaderboard.references import claims
@@ -45,6 +46,21 @@ def test_seeds_are_one_line_whose_ua_is_their_mean(tmp_path: Path) -> None:
     assert line.moments.over_seeds["ua"].deviation == pytest.approx(np.std(seeds, ddof=1))
     assert line.utterances == 10 * PER_SPEAKER
     assert line.minutes == pytest.approx(11)
+
+
+def test_the_worst_speaker_has_enough_utterances_in_each_seed(tmp_path: Path) -> None:
+    for seed in (1, 2, 3):
+        write_entry(tmp_path, seed=seed)
+    (line,) = tables(tmp_path)[0].lines
+    assert line.spread.minimum == 3 * aggregate.FEWEST_UTTERANCES
+
+
+def test_the_share_of_known_recordings_is_of_all_test_rows(tmp_path: Path) -> None:
+    write_entry(tmp_path, folds=[1, 2], protocol={"name": "as_cnn_attn"})
+    (line,) = tables(tmp_path)[0].lines
+    for row, count, share in zip(line.rows, (30, 10), (1.0, 0.0), strict=True):
+        row["data"]["test"], row["protocol"]["test_rows_with_utterance_in_training"] = count, share
+    assert line.shared == 0.75
 
 
 def test_other_settings_are_another_line_that_says_what_differs(tmp_path: Path) -> None:
@@ -120,6 +136,26 @@ def test_a_clear_difference_is_a_win(tmp_path: Path) -> None:
     assert table.tied == []
 
 
+def test_every_seed_in_common_is_compared(tmp_path: Path) -> None:
+    for seed in (1, 2, 3):
+        write_entry(tmp_path, "probe", right=0.9, seed=seed)
+        write_entry(tmp_path, "cta_rnn", right=0.6, seed=seed)
+    table = tables(tmp_path)[0]
+    comparison, (first, second) = table.standings[1].comparison, table.lines
+    assert comparison is not None
+    assert comparison.value == pytest.approx(first.scores["ua"].value - second.scores["ua"].value)
+
+
+@pytest.mark.parametrize(("models", "ranks"), [(2, ["1", "2"]), (3, ["1=", "1=", "1="])])
+def test_a_difference_has_to_hold_for_the_number_of_comparisons(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, models: int, ranks: list[str]
+) -> None:
+    monkeypatch.setattr(aggregate, "_compare", lambda *_: Comparison(0.1, 0.05, 0.15, 10, 0, None, p=0.03))
+    for model in ("probe", "cta_rnn", "egemaps")[:models]:
+        write_entry(tmp_path, model)
+    assert [standing.rank for standing in tables(tmp_path)[0].standings] == ranks
+
+
 def test_without_a_seed_in_common_nothing_is_compared(tmp_path: Path) -> None:
     write_entry(tmp_path, "probe", right=0.95, seed=1)
     write_entry(tmp_path, "cta_rnn", right=0.3, seed=2)
@@ -162,6 +198,16 @@ def test_temperatures_mend_each_fold(tmp_path: Path) -> None:
     assert with_it.calibration.ece_after < with_it.calibration.ece_before
     assert without.calibration.ece_after is None
     assert without.calibration.missing == "the row has no temperature"
+
+
+def test_each_fold_has_its_own_temperature(tmp_path: Path) -> None:
+    write_entry(tmp_path, calibrated=True)
+    (line,) = tables(tmp_path)[0].lines
+    folds = np.split(line.predicted.probabilities, 10)
+    for fold, row in enumerate(line.rows, 1):
+        row["calibration"]["temperature"] = fold
+    mended = np.concatenate([calibration.apply_temperature(part, fold) for fold, part in enumerate(folds, 1)])
+    assert line.calibration.ece_after == pytest.approx(calibration.ece(mended, line.predicted.labels))
 
 
 def test_a_temperature_that_nothing_determines_is_not_applied(tmp_path: Path) -> None:
@@ -228,6 +274,13 @@ def test_models_are_compared_over_corpora_and_seeds(tmp_path: Path) -> None:
     assert (pair.one, pair.other, pair.pairs) == ("probe", "cta_rnn", 7)
     assert pair.p is not None
     assert pair.p < 0.05
+
+
+def test_one_table_of_a_corpus_counts_over_corpora(tmp_path: Path) -> None:
+    for model, right in (("probe", 0.9), ("cta_rnn", 0.4)):
+        write_entry(tmp_path / "plain", model, right=right)
+    write_entry(tmp_path / "refit", "egemaps", config={"refit": True})
+    assert [(pair.one, pair.other) for pair in aggregate.over_corpora(tables(tmp_path))] == [("probe", "cta_rnn")]
 
 
 def test_what_lies_beside_the_rows_is_found(tmp_path: Path) -> None:

@@ -13,7 +13,9 @@ import pytest
 from ser_zoo.errors import RunError, SERZooError
 from ser_zoo.evaluation import pool, read_result
 from ser_zoo.leaderboard import report
+from ser_zoo.leaderboard.aggregate import tables
 from ser_zoo.leaderboard.report import BEGIN, DASH, END, update_readme, write_report
+from ser_zoo.leaderboard.results import read_entries
 from tests.leaderboard.rows import write_curves, write_entry, write_profile, write_robustness
 
 
@@ -142,6 +144,25 @@ def test_the_numbers_are_those_of_the_rows(results: Path, output: Path, page: Pa
     assert f"| cnn_attn | {DASH} | 1,008 | {100 * ua:.1f} [" in (output / "leaderboard.md").read_text()
 
 
+def test_columns_hold_what_they_are_named_by(results: Path, output: Path) -> None:
+    with (output / "leaderboard.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    board = tables(read_entries(results))
+    lines = [pair for table in board for pair in table.standing_of]
+    for row, (line, standing) in zip(rows, lines, strict=True):
+        compared = None if standing is None else standing.comparison
+        expected = {"ece": line.calibration.ece_before, "ece_at_temperature": line.calibration.ece_after}
+        intervals = {**line.scores, **({} if compared is None else {"behind_first": compared})}
+        for name, interval in intervals.items():
+            expected |= {name: interval.value, f"{name}_low": interval.low, f"{name}_high": interval.high}
+        for name, over_seeds in line.moments.over_seeds.items():
+            over_folds = line.moments.over_folds[name]
+            expected |= {f"{name}_fold_mean": over_folds.mean, f"{name}_fold_deviation": over_folds.deviation}
+            expected |= {f"{name}_seed_deviation": over_seeds.deviation}
+        for name, value in expected.items():
+            assert row[name] == ("" if value is None else f"{value:.6f}"), name
+
+
 def test_what_the_rows_took_is_their_own_sum(results: Path, output: Path, text: str) -> None:
     rows = [read_result(path) for path in sorted(results.rglob("result.json"))]
     shown = int(re.search(r"from (\d+) stored rows", text)[1])  # type: ignore[index]
@@ -215,6 +236,20 @@ def test_what_lies_beside_the_rows_is_drawn(text: str) -> None:
     assert "white noise at 0 dB SNR" in text
     assert "currentColor" in text
     assert "#010203" not in text
+
+
+def test_points_lie_at_the_trained_parameters(results: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    drawn: dict[str, list[float]] = {}
+    monkeypatch.setattr(
+        report.figures, "pareto", lambda points, title, name: drawn.update({title: [point[0] for point in points]})
+    )
+    table = tables(read_entries(results))[0]
+    report.pareto_figures(table)
+    assert drawn["trained parameters"] == [1000 + len(line.first.model) for line in table.lines if line.complete]
+
+
+def test_a_bar_begins_and_ends_with_the_range() -> None:
+    assert [report.place(value, (0.5, 0.9)) for value in (0.5, 0.6, 0.9)] == [0.0, 25.0, 100.0]
 
 
 SEARCH = {
