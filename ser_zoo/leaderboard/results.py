@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -114,14 +114,17 @@ class Entry:
         """Predictions of all folds, one after the other.
 
         Raises:
-            RunError: a file is missing or damaged, says other than its row, or tests what another fold's file tests.
+            RunError: a file is missing or damaged, says other than its row, or is that of another fold.
         """
         parts = [_predictions(path, row) for path, row in zip(self.paths, self.rows, strict=True)]
-        tested: dict[frozenset[str], Path] = {}
+        # Folds as published may share their test, but not what two models make of it.
+        known = "utterances" if self.world == "honest" else "predictions"
+        found: dict[Hashable, Path] = {}
         for path, part in zip(self.paths, parts, strict=True):
-            if (other := tested.setdefault(frozenset(part.ids), path)) != path:
+            own = frozenset(part.ids) if self.world == "honest" else (*part.ids, part.probabilities.tobytes())
+            if (other := found.setdefault(own, path)) != path:
                 raise RunError(
-                    f"{path} and {other} were tested on the same utterances, though they are two folds. Expected each fold's "
+                    f"{path} and {other} have the same {known} in their test, though they are two folds. Expected each fold's "
                     "own; remove the one that is a copy, and run that fold again."
                 )
         return Predicted.joined(parts)

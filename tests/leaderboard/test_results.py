@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from ser_zoo.errors import RunError
-from ser_zoo.evaluation.result import SHARED
+from ser_zoo.evaluation.result import SHARED, read_predictions
 from ser_zoo.leaderboard.results import read_entries, same_but_seed
 from tests.leaderboard.rows import LABELS, PER_SPEAKER, write_entry
 
@@ -139,13 +139,22 @@ def edited(path: Path, change: Callable[[Any], None]) -> None:
     path.write_text(json.dumps(row))
 
 
-def test_a_fold_that_is_a_copy_of_another_is_refused(tmp_path: Path) -> None:
-    one, other = write_entry(tmp_path, folds=[1, 2])
+@pytest.mark.parametrize(("protocol", "shared"), [("loso10", "utterances"), ("as_cross_attn", "predictions")])
+def test_a_fold_that_is_a_copy_of_another_is_refused(protocol: str, shared: str, tmp_path: Path) -> None:
+    one, other = write_entry(tmp_path, folds=[1, 2], protocol={"name": protocol})
     shutil.copytree(one.parent, other.parent, dirs_exist_ok=True)
     edited(other, lambda row: row.update(fold=2))
     (entry,) = read_entries(tmp_path)
-    with pytest.raises(RunError, match=r"fold-2/.* and .*fold-1/.* were tested on the same utterances"):
+    with pytest.raises(RunError, match=f"fold-2/.* and .*fold-1/.* have the same {shared} in their test"):
         _ = entry.predicted
+
+
+def test_folds_as_published_may_share_their_test(tmp_path: Path) -> None:
+    one, other = write_entry(tmp_path, folds=[1, 2], protocol={"name": "as_cross_attn"})
+    file = other.with_name("predictions.csv")
+    file.write_text(file.read_text().replace("\n08a", "\n03a").replace(",08,", ",03,"))
+    (entry,) = read_entries(tmp_path)
+    assert entry.predicted.ids == 2 * read_predictions(one.with_name("predictions.csv"), LABELS).ids
 
 
 def test_a_prediction_that_was_taken_out_is_missed(tmp_path: Path) -> None:
