@@ -94,12 +94,19 @@ def inspect(cell: Cell, settings: Settings) -> tuple[State, str]:
     """What is to be done for a cell, and of a stale one what sets its row apart, of one to be measured what is missing."""
     row = settings.results / cell.id / ROW
     if row.is_file():
-        if apart := difference(_read(row.with_name(CELL)).get("parts"), cell.parts):
+        if apart := difference(_read(row.with_name(CELL)).get("parts"), cell.parts) or _other(_read(row), cell):
             return "stale", apart
         missing = [name for name in cell.measures if not row.with_name(f"{name}.json").is_file()]
         return ("measure", f"{', '.join(missing)} missing") if missing else ("done", "")
     run = settings.runs / cell.id
     return ("resume" if run.is_dir() and _begun(run, cell) else "run"), ""
+
+
+def _other(row: Mapping[str, Any], cell: Cell) -> str:
+    """Of what other cell a row is, in words; empty if it is of this one."""
+    own = {"model": cell.kind[0], "fold": cell.fold, "seed": cell.parts["config"]["seed_everything"]}
+    differing = ", ".join(f"{key} {row.get(key)}" for key, value in own.items() if row.get(key) != value)
+    return f"its {ROW} is of {differing}" if differing else ""
 
 
 def difference(before: object, now: Mapping[str, Any]) -> str:

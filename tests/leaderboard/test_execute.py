@@ -293,6 +293,13 @@ def test_a_row_without_its_fingerprint_is_stale(bench: Bench) -> None:
     assert inspect(bench.cell(1), bench.settings) == ("stale", "its row has no cell.json, so nobody knows what it was made of")
 
 
+def test_a_row_of_another_cell_is_stale(bench: Bench) -> None:
+    bench.run([bench.cell(1)])
+    file = bench.result(1) / "result.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | {"seed": 5, "fold": 2}))
+    assert inspect(bench.cell(1), bench.settings) == ("stale", "its result.json is of fold 2, seed 5")
+
+
 def test_a_run_that_was_begun_under_another_fingerprint_is_not_gone_on_with(bench: Bench) -> None:
     order = bench.tell("fail-1")
     bench.run([bench.cell(1, monitor="last")])
