@@ -6,6 +6,7 @@ import sys
 from collections.abc import Callable
 from copy import deepcopy as copy_of
 from pathlib import Path
+from typing import get_args
 
 import pytest
 import torch
@@ -14,6 +15,7 @@ from torch.nn.utils.rnn import pad_sequence
 
 from ser_zoo.encoders import EncoderOptions, EncoderOutput, SpeechEncoder
 from ser_zoo.encoders import checkpoint as loading
+from ser_zoo.encoders.options import Precision
 from ser_zoo.encoders.whisper import WhisperNetwork
 from ser_zoo.errors import EncoderError
 from tests.tiny import BLOCKS, FAMILIES, WIDTH, tiny_encoder
@@ -264,6 +266,24 @@ def test_fingerprint_depends_on_content_and_not_on_the_folder(tiny: Tiny, tmp_pa
     ]
     prints = [repr(base), *(repr(other.fingerprint()) for other in others)]
     assert len(set(prints)) == len(prints)
+
+
+def test_fingerprint_depends_on_the_layers_that_are_chosen_of_the_same_blocks(tiny: Tiny) -> None:
+    chosen = ([BLOCKS], [0, BLOCKS], [1, BLOCKS], [BLOCKS, 0])
+    prints = [SpeechEncoder(tiny("whisper"), layers=layers).fingerprint() for layers in chosen]
+    assert len({repr(found) for found in prints}) == len(chosen)
+
+
+def test_fingerprint_depends_on_the_precision_of_weights_that_fit_both(tiny: Tiny) -> None:
+    prints = []
+    for precision in get_args(Precision):
+        encoder = SpeechEncoder(tiny("whisper"), options=EncoderOptions(precision=precision))
+        with torch.no_grad():
+            for parameter in encoder.parameters():
+                parameter.copy_(parameter.bfloat16())
+        prints.append(encoder.fingerprint())
+    assert prints[0]["weights"] == prints[1]["weights"]
+    assert prints[0] != prints[1]
 
 
 def test_an_encoder_can_be_copied_and_its_state_loaded(tiny: Tiny, clips: list[Tensor]) -> None:
