@@ -1,11 +1,13 @@
 from __future__ import annotations
 
+import json
 import socket
 import subprocess
 import sys
 from collections.abc import Callable
 from copy import deepcopy as copy_of
 from pathlib import Path
+from types import SimpleNamespace
 from typing import get_args
 
 import pytest
@@ -398,6 +400,13 @@ def test_without_a_network_a_cached_conversion_to_safetensors_serves(hub_cache: 
     assert SpeechEncoder("someone/thing").depth == BLOCKS
 
 
+def test_without_a_network_the_local_cache_serves_the_revision_that_is_asked_for(hub_cache: Path) -> None:
+    cached(hub_cache, "hubert", "v1")
+    assert SpeechEncoder("someone/thing", options=EncoderOptions(revision="v1")).depth == BLOCKS
+    with pytest.raises(EncoderError, match="someone/thing at revision v2 is neither"):
+        SpeechEncoder("someone/thing", options=EncoderOptions(revision="v2"))
+
+
 def test_a_repository_of_pickles_is_replaced_by_its_conversion(
     hub_cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -419,3 +428,49 @@ def test_a_repository_of_pickles_is_replaced_by_its_conversion(
     monkeypatch.setattr(loading, "_conversion", lambda source: None)
     with pytest.raises(EncoderError, match="no safetensors weights"):
         SpeechEncoder("someone/thing")
+
+
+def holding(folder: Path, *files: str) -> Path:
+    """A folder of a configuration and of files without content."""
+    folder.mkdir()
+    for file in ("config.json", *files):
+        (folder / file).touch()
+    return folder
+
+
+def test_no_conversion_stands_in_for_a_revision_that_is_asked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folders = {"v1": holding(tmp_path / "v1"), "refs/pr/7": holding(tmp_path / "7", "model.safetensors")}
+    monkeypatch.setattr(loading, "_snapshot", lambda source, revision, local: folders[revision])
+    monkeypatch.setattr(loading, "_conversion", lambda source: "refs/pr/7")
+    with pytest.raises(EncoderError, match="no safetensors weights"):
+        loading.locate("someone/thing", "v1")
+
+
+def test_of_the_pull_requests_of_the_hubs_bot_the_conversion_to_safetensors_is_taken(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folders = {None: holding(tmp_path / "main"), "refs/pr/7": holding(tmp_path / "7", "model.safetensors")}
+    titles = {"refs/pr/3": "Adding ONNX file of this model", "refs/pr/7": loading.CONVERSION}
+    pulls = [SimpleNamespace(git_reference=reference, title=title) for reference, title in titles.items()]
+    monkeypatch.setattr("huggingface_hub.HfApi.get_repo_discussions", lambda *_, **__: iter(pulls))
+    monkeypatch.setattr(loading, "_snapshot", lambda source, revision, local: None if local else folders.get(revision))
+    assert loading.locate("someone/thing") == folders["refs/pr/7"]
+
+
+def test_a_cached_repository_that_lacks_a_part_of_its_weights_is_asked_for_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    parts = ("model-1.safetensors", "model-2.safetensors")
+    folders = {True: holding(tmp_path / "cached", parts[0]), False: holding(tmp_path / "hub", *parts)}
+    for folder in folders.values():
+        (folder / "model.safetensors.index.json").write_text(json.dumps({"weight_map": dict(zip("ab", parts, strict=True))}))
+    monkeypatch.setattr(loading, "_snapshot", lambda source, revision, local: folders[local])
+    assert loading.locate("someone/thing") == folders[False]
+    (folders[True] / parts[1]).touch()
+    assert loading.locate("someone/thing") == folders[True]
+
+
+def test_a_folder_may_be_written_from_the_home_of_the_user(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    folder = holding(tmp_path / "mine", "model.safetensors")
+    assert loading.locate("~/mine") == folder
