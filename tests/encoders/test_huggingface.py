@@ -346,6 +346,31 @@ def test_missing_weights_are_an_error_and_not_random(tmp_path: Path) -> None:
         SpeechEncoder(str(folder))
 
 
+def test_weights_that_only_the_decoder_lacks_are_not_missed(tmp_path: Path) -> None:
+    from safetensors.torch import load_file, save_file
+
+    folder = tiny_encoder(tmp_path / "m", "whisper")
+    tensors = load_file(folder / "model.safetensors")
+    own = {name: tensor for name, tensor in tensors.items() if "decoder." not in name}
+    assert len(own) < len(tensors)
+    save_file(own, folder / "model.safetensors", {"format": "pt"})
+    assert SpeechEncoder(str(folder)).depth == BLOCKS
+
+
+def test_transformers_reports_as_before_once_an_encoder_is_loaded(tiny: Tiny) -> None:
+    from transformers import logging
+
+    before = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    try:
+        logging.set_verbosity_info()
+        logging.enable_progress_bar()
+        SpeechEncoder(tiny("hubert"))
+        assert (logging.get_verbosity(), logging.is_progress_bar_enabled()) == (logging.INFO, True)
+    finally:
+        logging.set_verbosity(before[0])
+        (logging.enable_progress_bar if before[1] else logging.disable_progress_bar)()
+
+
 def test_damaged_weights_are_an_error(tmp_path: Path) -> None:
     weights = tiny_encoder(tmp_path / "m", "hubert") / "model.safetensors"
     weights.write_bytes(weights.read_bytes()[:-1000])
@@ -388,6 +413,20 @@ def cached(hub: Path, family: str, ref: str, name: str = "someone/thing") -> Non
 def test_without_a_network_the_error_says_what_was_tried(hub_cache: Path) -> None:
     with pytest.raises(EncoderError, match=r"someone/thing is neither .* cannot be reached .*--model.encoder DIR"):
         SpeechEncoder("someone/thing")
+
+
+@pytest.mark.parametrize("status", [401, 403, 404])
+def test_a_repository_that_the_hub_does_not_give_is_told_from_a_hub_out_of_reach(
+    status: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        error = RuntimeError("refused")
+        error.response = SimpleNamespace(status_code=status)  # type: ignore[attr-defined]
+        raise error
+
+    monkeypatch.setattr("huggingface_hub.snapshot_download", refuse)
+    with pytest.raises(EncoderError, match=r"the hub has no such public repository or revision .*`hf auth login`"):
+        loading.locate("someone/thing")
 
 
 def test_without_a_network_the_local_cache_serves(hub_cache: Path) -> None:

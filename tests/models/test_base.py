@@ -196,6 +196,22 @@ def test_condensed_states_are_kept_and_are_those_of_the_encoder(
     assert len(read) == len(rows)
 
 
+def test_models_that_condense_states_of_the_same_data_in_other_ways_keep_their_own(
+    small_emo_db: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SER_ZOO_CACHE", str(tmp_path / "cache"))
+    data = SERDataModule("emo_db", str(small_emo_db), batch_size=16)
+    for stride in (1, 4):
+        model = small_model("cta_rnn", tmp_path, stride=stride)
+        L.Trainer(**QUIET).predict(model, datamodule=data)
+        batch = next(iter(data.predict_dataloader()))
+        kept = model.encode(batch)
+        with torch.no_grad():
+            live = model.condense(*model.encoder(batch.waveforms, batch.lengths))
+        assert torch.equal(kept.lengths, live.lengths)
+        torch.testing.assert_close(kept.states, live.states, atol=2e-3, rtol=2e-3)
+
+
 @pytest.mark.parametrize(
     ("name", "changes", "silent"),
     [

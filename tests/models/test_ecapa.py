@@ -143,6 +143,12 @@ def test_importing_speechbrain_changes_nothing_for_other_models(monkeypatch: pyt
     assert set(os.environ["SB_DISABLE_QUIRKS"].split(",")) == set(KNOWN_QUIRKS)
 
 
+def test_switches_of_speechbrain_that_are_set_already_stay(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SB_DISABLE_QUIRKS", "allow_tf32")
+    prepare_speechbrain()
+    assert os.environ["SB_DISABLE_QUIRKS"] == "allow_tf32"
+
+
 def test_says_how_to_install_speechbrain(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("importlib.util.find_spec", lambda _: None)
     with pytest.raises(SERZooError, match=r"pip install 'ser-zoo\[speechbrain\]'"):
