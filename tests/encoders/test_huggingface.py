@@ -270,6 +270,11 @@ def test_fingerprint_depends_on_content_and_not_on_the_folder(tiny: Tiny, tmp_pa
     assert len(set(prints)) == len(prints)
 
 
+def test_fingerprint_of_a_model_without_a_path_of_its_own_does_not_depend_on_the_folder(tiny: Tiny, tmp_path: Path) -> None:
+    copy = tiny_encoder(tmp_path / "copy", "moonshine")
+    assert SpeechEncoder(tiny("moonshine")).fingerprint() == SpeechEncoder(str(copy)).fingerprint()
+
+
 def test_fingerprint_depends_on_the_layers_that_are_chosen_of_the_same_blocks(tiny: Tiny) -> None:
     chosen = ([BLOCKS], [0, BLOCKS], [1, BLOCKS], [BLOCKS, 0])
     prints = [SpeechEncoder(tiny("whisper"), layers=layers).fingerprint() for layers in chosen]

@@ -64,6 +64,18 @@ def test_what_is_saved_is_loaded_as_half_precision_keeps_it(folder: Path) -> Non
     assert all(tensor.dtype == torch.float32 for tensor in after.values())
 
 
+def test_a_save_that_fails_leaves_the_weights_as_they_were(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def half(state: object, path: Path, **_: object) -> None:
+        path.write_bytes(b"half")
+        raise OSError("no space left on device")
+
+    before = {file.name: file.read_bytes() for file in folder.iterdir()}
+    monkeypatch.setattr("safetensors.torch.save_file", half)
+    with pytest.raises(OSError, match="no space"):
+        save_pico(Pico(SMALL), SMALL, folder)
+    assert {file.name: file.read_bytes() for file in folder.iterdir()} == before
+
+
 @pytest.mark.parametrize(
     ("first", "expected"),
     [

@@ -310,6 +310,7 @@ def test_weights_on_the_hub_are_fetched_with_the_commit_of_the_description(
         "!new:subprocess.Popen [[mkdir, TRACE]]",
         "!name:os.mkdir",
         "!new:torch.nn.modules.module.functools.partial [!name:torch.nn.GELU ]",
+        "!new:speechbrain.nnet.CNN.torch.jit.ScriptModule",
         "!include:other.yaml",
     ],
 )

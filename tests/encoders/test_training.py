@@ -133,6 +133,8 @@ def test_options_without_an_effect_are_refused(tiny: Tiny) -> None:
         SpeechEncoder(tiny("whisper"), finetune_from=1, options=EncoderOptions(precision="bfloat16"))
     with pytest.raises(EncoderError, match=r"LoRA of rank -1 and alpha 16 makes no sense"):
         EncoderOptions(lora_rank=-1)
+    with pytest.raises(EncoderError, match=r"LoRA of rank 2 and alpha 0 makes no sense"):
+        EncoderOptions(lora_rank=2, lora_alpha=0)
     with pytest.raises(EncoderError, match=r"Unknown precision 'half'. Expected one of float32, bfloat16"):
         EncoderOptions(precision="half")  # type: ignore[arg-type]
 

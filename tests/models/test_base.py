@@ -196,6 +196,19 @@ def test_condensed_states_are_kept_and_are_those_of_the_encoder(
     assert len(read) == len(rows)
 
 
+@pytest.mark.parametrize("loop", ["validate", "test", "predict"])
+def test_every_evaluation_reads_what_is_kept(
+    loop: str, small_emo_db: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SER_ZOO_CACHE", str(tmp_path / "cache"))
+    model, live = small_model("cross_attn", tmp_path, finetune_from=None), []
+    assert model.encoder is not None
+    model.encoder.register_forward_hook(lambda *_: live.append(1))
+    getattr(L.Trainer(**QUIET), loop)(model, datamodule=SERDataModule("emo_db", str(small_emo_db), batch_size=16))
+    assert model._store is not None
+    assert not live
+
+
 def test_models_that_condense_states_of_the_same_data_in_other_ways_keep_their_own(
     small_emo_db: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -365,6 +378,23 @@ def test_a_resting_encoder_stays_as_it_is_until_its_share_of_the_steps_is_over(
     assert len(set(encoder[: rest + 1])) == 1
     assert len(set(encoder[rest:])) == steps - rest
     assert len(set(head)) == steps
+
+
+def test_adapters_rest_and_are_trained_after_it(small_emo_db: Path, tmp_path: Path) -> None:
+    optim = Optim(lr=1e-2, schedule="cosine", encoder_rest=0.5)
+    data = SERDataModule("emo_db", str(small_emo_db), batch_size=12)
+    model = small_model("probe", tmp_path, finetune_from=2, encoder_options={"lora_rank": 2}, optim=optim)
+    seen: list[torch.Tensor] = []
+
+    class Watch(L.Callback):
+        def on_train_batch_end(self, *_: object) -> None:
+            seen.append(torch.cat([p.detach().flatten() for p in model._encoder_parameters()]))
+
+    L.Trainer(max_epochs=2, limit_val_batches=0, callbacks=[Watch()], **QUIET).fit(model, datamodule=data)
+    rest = round(0.5 * len(seen))
+    assert rest >= 2
+    assert all(torch.equal(adapters, seen[0]) for adapters in seen[:rest])
+    assert not torch.equal(seen[rest], seen[0])
 
 
 class Heads(L.Callback):
