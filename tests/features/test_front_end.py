@@ -128,6 +128,19 @@ def test_a_damaged_file_is_computed_anew(tmp_path: Path, monkeypatch: pytest.Mon
     assert torch.equal(found[1], found[2])
 
 
+def test_a_file_that_is_not_written_to_its_end_is_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SER_ZOO_CACHE", str(tmp_path))
+
+    def half(rows: object, path: Path) -> None:
+        path.write_bytes(b"half")
+        raise OSError("no space left on device")
+
+    monkeypatch.setattr("ser_zoo.features.front_end.save_file", half)
+    with pytest.raises(OSError, match="no space"):
+        frames_of(FrontEnd(Costly(16_000, 13, 0.01)), clips(), ["a", "b"])
+    assert not list(tmp_path.rglob("*.safetensors"))
+
+
 def test_what_is_not_costly_is_not_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SER_ZOO_CACHE", str(tmp_path))
     frames_of(FrontEnd(MFCC(16_000, 13, 0.01)), clips(), ["a", "b"])
@@ -145,5 +158,8 @@ def test_front_ends_that_differ_in_any_setting_have_another_repr() -> None:
         MFCC(16_000, 13, 0.01, emphasis=0.97),
         Spectrogram(16_000, 400, 0.01),
         Spectrogram(16_000, 400, 0.01, window=0.02),
+        Spectrogram(16_000, 400, 0.01, shape=torch.hamming_window),
+        MFCC(16_000, 13, 0.01, norm="slaney"),
+        MFCC(22_050, 13, 160 / 22_050),  # the same hop in samples
     ]
     assert len({repr(FrontEnd(extractor)) for extractor in different}) == len(different)

@@ -101,6 +101,11 @@ def test_a_faint_hum_beside_speech_is_unvoiced() -> None:
     assert (values[27:-2, 2] > 0.9).all()  # which is not for want of periodicity
 
 
+def test_a_soft_voice_beside_a_loud_one_is_voiced() -> None:
+    values = extract(torch.cat([vowel(150.0, 16_000), 0.1 * vowel(150.0, 16_000)]), 16_000)
+    assert values[27:-2, 3].all()
+
+
 def test_periodicity_falls_as_noise_rises() -> None:
     clean = vowel(150.0, 16_000)
     levels = [0.0, 0.3, 1.0]
@@ -179,4 +184,5 @@ def test_half_precision_waveforms_give_full_precision_values() -> None:
 def test_nothing_is_kept_in_a_checkpoint_and_settings_are_named() -> None:
     prosody = Prosody(16_000, HOP)
     assert not prosody.state_dict()
-    assert len({repr(p) for p in (prosody, Prosody(16_000, 0.01), Prosody(8_000, HOP), Prosody(16_000, HOP, 60, 700))}) == 4
+    others = [Prosody(16_000, 0.01), Prosody(8_000, 2 * HOP), Prosody(16_000, HOP, floor=60), Prosody(16_000, HOP, ceiling=700)]
+    assert len({repr(p) for p in (prosody, *others)}) == 5
