@@ -296,6 +296,17 @@ def test_the_network_is_given_the_changed_features(tmp_path: Path) -> None:
         torch.testing.assert_close(tuple(found), change_features(*original, change))
 
 
+@pytest.mark.parametrize("resting", [True, False])
+def test_a_trained_encoders_output_is_changed_once(resting: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    model = small_model("cross_attn", tmp_path, finetune_from=2, optim=Optim(change_below=True, time_masks=2)).eval()
+    monkeypatch.setattr(type(model), "_resting", resting)
+    batch = batch_of(model, [0.6, 1.0, 0.8])
+    changed = drawn(batch, time=(2, 0.5))
+    assert changed.change is not None
+    expected = change_features(*model.encode(batch), changed.change)
+    torch.testing.assert_close(tuple(model.inputs(changed)["encoded"]), expected)
+
+
 def test_a_training_step_changes_what_optim_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     optim = Optim(mixup=0.4, linear_delta=0.5, time_masks=2, time_width=0.2, channel_masks=1, channel_width=0.6)
     model = small_model("cnn_attn", tmp_path, optim=optim)

@@ -188,7 +188,8 @@ def test_needs_a_data_module_for_its_statistics(tmp_path: Path) -> None:
 def test_l2_penalty_is_added_to_the_loss(tmp_path: Path) -> None:
     with_penalty, without = (small_model("cnn_attn", tmp_path, l2=l2).eval() for l2 in (1e-3, 0.0))
     batch = batch_of(without, [0.6, 0.6])
-    kernels = without.network.penalised()
+    network = without.network
+    kernels = [network.convolution1.weight, network.convolution2.weight, network.dense.weight]
     expected = without.loss(batch) + 1e-3 * sum(kernel.square().sum() for kernel in kernels)
     found = with_penalty.loss(batch)
     torch.testing.assert_close(found, expected)

@@ -115,6 +115,14 @@ def test_shared_labels_share_the_hinge(tmp_path: Path) -> None:
     assert one.item() == pytest.approx(0.5**2 + 0.0 + 1.1**2)
 
 
+def test_the_hinge_of_half_precision_is_that_of_full_precision(tmp_path: Path) -> None:
+    model = small_model("egemaps", tmp_path)
+    logits, label = torch.tensor([[0.503, -2.01, 0.107]]).bfloat16(), torch.tensor([0])
+    found = model.criterion(logits, label)
+    assert found.dtype == torch.float32
+    assert torch.equal(found, model.criterion(logits.float(), label))
+
+
 def test_class_weights_weigh_the_hinge(tmp_path: Path) -> None:
     model = small_model("egemaps", tmp_path)
     logits, labels = torch.tensor([[0.5, -2.0, 0.1], [0.0, 0.0, 0.0]]), torch.tensor([0, 1])
