@@ -3,8 +3,20 @@ from __future__ import annotations
 import pytest
 import torch
 from torch import nn
+from transformers import Wav2Vec2FeatureExtractor
 
-from ser_zoo.encoders.waveform import Products, convolve, masked_group_norm
+from ser_zoo.encoders.waveform import Products, convolve, masked_group_norm, normalized
+
+
+@pytest.mark.parametrize("level", [1.0, 1e-3, 1e-5, 0.0])
+def test_clips_of_any_level_are_normalised_as_by_transformers(level: float) -> None:
+    generator = torch.Generator().manual_seed(0)
+    clips = [level * (0.1 + torch.randn(size, generator=generator)) for size in (400, 250)]
+    found = normalized(nn.utils.rnn.pad_sequence(clips, batch_first=True), torch.tensor([400, 250]))
+    for row, clip in zip(found, clips, strict=True):
+        expected = Wav2Vec2FeatureExtractor()(clip.numpy(), sampling_rate=16_000, return_tensors="pt").input_values[0]
+        torch.testing.assert_close(row[: len(clip)], expected, atol=1e-5, rtol=1e-4)
+        assert not row[len(clip) :].any()
 
 
 @pytest.mark.parametrize(("size", "stride"), [(10, 5), (3, 2), (2, 2), (4, 3), (7, 2), (1, 1)])

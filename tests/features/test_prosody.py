@@ -106,6 +106,13 @@ def test_a_soft_voice_beside_a_loud_one_is_voiced() -> None:
     assert values[27:-2, 3].all()
 
 
+def test_a_loud_frame_is_voiced_by_a_periodicity_above_0_45() -> None:
+    clean = vowel(150.0, 16_000)
+    values = extract(clean + 1.15 * clean.std() / 0.1 * noise(len(clean)), 16_000)[2:-2]
+    assert 0.05 < values[:, 3].mean() < 0.95
+    assert torch.equal(values[:, 3] == 1, values[:, 2] > 0.45)
+
+
 def test_periodicity_falls_as_noise_rises() -> None:
     clean = vowel(150.0, 16_000)
     levels = [0.0, 0.3, 1.0]

@@ -139,6 +139,18 @@ def test_a_change_beyond_the_end_changes_nothing(tmp_path: Path) -> None:
     torch.testing.assert_close(before, after)
 
 
+@pytest.mark.parametrize("layout", ["grid", "released"])
+def test_a_clip_of_less_than_a_position_has_the_same_logits_alone_and_in_a_batch(layout: str, tmp_path: Path) -> None:
+    model = small_model("area_attn", tmp_path, layout=layout).eval()
+    batch = batch_of(model, [0.0, 0.015, 0.025, 0.3])
+    with torch.no_grad():
+        together = model(batch)
+        for row, length in enumerate(batch.lengths.tolist()):
+            alone = model.network(batch.waveforms[row : row + 1, :length], batch.lengths[row : row + 1])
+            torch.testing.assert_close(together[row], alone[0], atol=1e-4, rtol=1e-4)
+    assert together.isfinite().all()
+
+
 @pytest.mark.parametrize("changes", [{"mels": 3}, {"channels": (4,)}, {"max_area": (0, 3)}])
 def test_impossible_sizes_are_refused(changes: dict[str, object]) -> None:
     with pytest.raises(SERZooError, match="area_attn"):

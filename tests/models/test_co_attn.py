@@ -118,6 +118,16 @@ def test_without_softmax_a_frame_counts_by_its_positive_score() -> None:
     torch.testing.assert_close(weights, torch.tensor([[3.0, 0.0, 0.0]]))
 
 
+def test_the_sum_of_the_frames_is_normalised_over_the_training_batch_where_asked_for() -> None:
+    torch.manual_seed(0)
+    layer = CoAttention(size=6, width=4, dropout=0.0, softmax=True, batch_norm=True)
+    summaries, states, mask = torch.randn(3, 8), 5 + torch.randn(3, 5, 6), torch.ones(3, 5).bool()
+    with torch.no_grad():
+        sums = torch.einsum("bt,btd->bd", layer.time_weights(summaries, states, mask), states)
+        expected = layer.semantic((sums - sums.mean(0)) / (sums.var(0, correction=0) + 1e-5).sqrt()).relu()
+        torch.testing.assert_close(layer(summaries, states, mask), expected)
+
+
 def test_softmax_is_on_by_default_and_off_in_the_released_network(tmp_path: Path) -> None:
     for faithful, softmax, expected in [(False, None, True), (True, None, False), (True, True, True), (False, False, False)]:
         assert small_model("co_attn", tmp_path, faithful=faithful, softmax=softmax).network.attention.softmax is expected
@@ -252,6 +262,17 @@ def test_files_that_are_not_alexnet_are_refused(tmp_path: Path, monkeypatch: pyt
     for source, message in wrong.items():
         with pytest.raises(EncoderError, match=message):
             small_model("co_attn", tmp_path, alexnet=source)
+
+
+def test_a_file_of_weights_that_could_run_code_is_refused(tmp_path: Path) -> None:
+    class Trap:
+        def __reduce__(self) -> tuple[object, tuple[object, ...]]:
+            return Path.mkdir, (tmp_path / "trace",)
+
+    torch.save({"features.0.weight": Trap()}, tmp_path / "trap.pth")
+    with pytest.raises(EncoderError, match="cannot be read as weights"):
+        small_model("co_attn", tmp_path, alexnet=str(tmp_path / "trap.pth"))
+    assert not (tmp_path / "trace").exists()
 
 
 def test_a_checkpoint_does_not_need_the_file_that_the_training_began_with(small_emo_db: Path, tmp_path: Path) -> None:
@@ -408,6 +429,16 @@ def test_only_the_released_mfcc_have_bands_divided_by_their_widths(tmp_path: Pat
     assert [mfcc.spectrogram.norm for mfcc in norms] == ["slaney", None]
 
 
+def test_spectrogram_and_mfcc_are_of_the_emphasised_waveform(tmp_path: Path) -> None:
+    spectrogram, mfcc = small_model("co_attn", tmp_path).front_end.extractors
+    assert spectrogram.emphasis == mfcc.spectrogram.emphasis == 0.97
+
+
+@pytest.mark.parametrize("layers", [1, 3])
+def test_mfcc_pass_as_many_recurrent_layers_as_are_asked_for(layers: int, tmp_path: Path) -> None:
+    assert len(small_model("co_attn", tmp_path, lstm_layers=layers).network.mfcc.lstm.ahead) == layers
+
+
 def test_an_encoder_with_other_frames_is_refused_by_the_released_network(tmp_path: Path) -> None:
     model = released(tmp_path, family="whisper")
     with pytest.raises(SERZooError, match="gives 150 frames for a segment of 3 s"):
@@ -423,6 +454,9 @@ def test_an_encoder_with_other_frames_is_refused_by_the_released_network(tmp_pat
         ({"state_scaling": "squash"}, "has state_scaling none; found state_scaling squash"),
         ({"batch_norm": True, "state_scaling": "frame"}, "has state_scaling none, batch_norm False; found .*, batch_norm True"),
         ({"optim": Optim(mixup=0.2)}, "mixup, linear_delta and masks"),
+        ({"optim": Optim(linear_delta=0.5)}, "mixup, linear_delta and masks"),
+        ({"optim": Optim(time_masks=1)}, "mixup, linear_delta and masks"),
+        ({"optim": Optim(channel_masks=1)}, "mixup, linear_delta and masks"),
     ],
 )
 def test_what_the_released_network_does_not_have_is_refused(changes: dict[str, Any], message: str, tmp_path: Path) -> None:

@@ -76,6 +76,13 @@ def test_front_end_gives_mfcc_and_prosody_at_the_same_frames(tmp_path: Path) -> 
     assert mfcc.lengths.tolist() == prosody.lengths.tolist() == [13, 31]
 
 
+def test_mfcc_are_of_windows_of_40_ms_and_64_bands(tmp_path: Path) -> None:
+    for rate, points in ((16_000, 640), (22_050, 882)):
+        mfcc, _ = small_model("hump_cat", tmp_path, sample_rate=rate).front_end.extractors
+        assert repr(mfcc) == repr(MFCC(rate, 40, 0.02, n_fft=points, mels=64))
+        assert mfcc.dct.shape == (64, 40)
+
+
 def test_every_input_counts_and_known_inputs_are_used(tmp_path: Path) -> None:
     model = small_model("hump_cat", tmp_path).eval()
     batch = batch_of(model, [0.5, 0.8])
