@@ -6,10 +6,11 @@ from pathlib import Path
 import lightning as L
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from ser_zoo.data import SERDataModule
 from ser_zoo.errors import SERZooError
+from ser_zoo.features import Frames
 from ser_zoo.models import create_model
 from ser_zoo.models.area_attn import AreaAttention
 from tests.models.small import batch_of, small_model
@@ -139,16 +140,14 @@ def test_a_change_beyond_the_end_changes_nothing(tmp_path: Path) -> None:
     torch.testing.assert_close(before, after)
 
 
-@pytest.mark.parametrize("layout", ["grid", "released"])
-def test_a_clip_of_less_than_a_position_has_the_same_logits_alone_and_in_a_batch(layout: str, tmp_path: Path) -> None:
-    model = small_model("area_attn", tmp_path, layout=layout).eval()
-    batch = batch_of(model, [0.0, 0.015, 0.025, 0.3])
+def test_a_clip_shorter_than_a_position_is_continued_with_silent_frames(tmp_path: Path) -> None:
+    network = small_model("area_attn", tmp_path).eval().network
+    values = torch.randn(1, 1, 16, generator=torch.Generator().manual_seed(0))
+    short = Frames(values, torch.tensor([1]))
+    long = Frames(nn.functional.pad(values, (0, 0, 0, 3)), torch.tensor([4]))
     with torch.no_grad():
-        together = model(batch)
-        for row, length in enumerate(batch.lengths.tolist()):
-            alone = model.network(batch.waveforms[row : row + 1, :length], batch.lengths[row : row + 1])
-            torch.testing.assert_close(together[row], alone[0], atol=1e-4, rtol=1e-4)
-    assert together.isfinite().all()
+        one, other = (network(torch.zeros(1, 1), torch.ones(1).long(), (frames,)) for frames in (short, long))
+    torch.testing.assert_close(one, other)
 
 
 @pytest.mark.parametrize("changes", [{"mels": 3}, {"channels": (4,)}, {"max_area": (0, 3)}])

@@ -59,6 +59,7 @@ def test_logits_are_those_of_the_equations(fusion: str, attention: tuple[bool, b
     channel, temporal = attention
     options = {"channel_attention": channel, "temporal_attention": temporal, "squash": squash}
     model = small_model("cta_rnn", tmp_path, fusion=fusion, **options).eval()
+    assert model.network.condense.scaling == ("squash" if squash else "frame")
     if fusion == "learned":
         nn.init.normal_(model.network.fusion.mix.weights)
     batch = batch_of(model, [0.5, 1.2])
@@ -114,6 +115,15 @@ def test_with_stride_and_batch_norm_a_clip_has_the_same_logits_alone_and_padded(
         model.eval()
         together, alone = model(batch_of(model, [0.5, 1.2])), model(batch_of(model, [0.5]))
     torch.testing.assert_close(together[:1], alone, atol=1e-4, rtol=0)
+
+
+def test_what_is_pooled_is_normalised_over_the_training_batch_where_asked_for(tmp_path: Path) -> None:
+    for batch_norm in (False, True):
+        model = small_model("cta_rnn", tmp_path, batch_norm=batch_norm).train()
+        pooled: list[Tensor] = []
+        model.network.dense.register_forward_pre_hook(lambda _, given, pooled=pooled: pooled.append(given[0].detach()))
+        model(batch_of(model, [0.3, 0.5, 0.4]))
+        assert bool((pooled[0].mean(0).abs() < 1e-5).all()) is batch_norm
 
 
 def test_clip_dropout_drops_a_channel_in_all_frames(tmp_path: Path) -> None:

@@ -104,8 +104,17 @@ def test_loss_is_speechbrains_angular_margin(tmp_path: Path) -> None:
     torch.testing.assert_close(model.loss(batch._replace(labels=shares)), expected)
 
 
+def test_a_class_has_as_much_of_the_margin_as_its_share_of_the_label(tmp_path: Path) -> None:
+    model = small_model("ecapa", tmp_path).eval()
+    batch, shares = batch_of(model, [0.3, 0.5]), torch.tensor([[0.7, 0.3, 0.0], [0.1, 0.0, 0.9]])
+    cosines = model(batch) / 30
+    within, without = (model.angular_margin(cosines, target(cosines)) for target in (torch.ones_like, torch.zeros_like))
+    expected = nn.functional.cross_entropy(shares * within + (1 - shares) * without, shares)
+    torch.testing.assert_close(model.loss(batch._replace(labels=shares)), expected)
+
+
 def test_without_margin_the_loss_is_that_of_the_logits(tmp_path: Path) -> None:
-    model = small_model("ecapa", tmp_path, margin=0.0).eval()
+    model = small_model("ecapa", tmp_path, margin=0.0, scale=12.0).eval()
     batch = batch_of(model, [0.3, 0.5])
     torch.testing.assert_close(model.loss(batch), model.criterion(model(batch), batch.labels), atol=1e-4, rtol=0)
 
