@@ -429,6 +429,18 @@ def test_only_the_released_mfcc_have_bands_divided_by_their_widths(tmp_path: Pat
     assert [mfcc.spectrogram.norm for mfcc in norms] == ["slaney", None]
 
 
+def test_mfcc_are_scaled_by_their_frame_or_by_their_clip(tmp_path: Path) -> None:
+    values, lengths = torch.randn(1, 7, 40, generator=torch.Generator().manual_seed(0)), torch.tensor([7])
+    changed = {"frame": values * torch.arange(1.0, 8.0)[:, None], "clip": 2 * values + torch.arange(40.0)}
+    for scaling in changed:
+        branch = small_model("co_attn", tmp_path, mfcc_scaling=scaling).eval().network.mfcc
+        with torch.no_grad():
+            expected = branch(Frames(values, lengths))
+            for kind, rows in changed.items():
+                alike = torch.allclose(branch(Frames(rows, lengths)), expected, atol=1e-4)
+                assert alike is (kind == scaling)
+
+
 def test_spectrogram_and_mfcc_are_of_the_emphasised_waveform(tmp_path: Path) -> None:
     spectrogram, mfcc = small_model("co_attn", tmp_path).front_end.extractors
     assert spectrogram.emphasis == mfcc.spectrogram.emphasis == 0.97
