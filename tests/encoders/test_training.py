@@ -109,6 +109,19 @@ def test_an_adapter_is_a_product_of_two_matrices_added_to_a_projection(tiny: Tin
         torch.testing.assert_close(batch(adapted, clips).states, batch(plain, clips).states, atol=1e-3, rtol=1e-3)
 
 
+def test_gradient_checkpointing_computes_the_trained_blocks_twice(tiny: Tiny, clips: list[Tensor]) -> None:
+    encoder = SpeechEncoder(tiny("hubert"), finetune_from=2, options=EncoderOptions(gradient_checkpointing=True))
+    calls = [0] * BLOCKS
+
+    def count(number: int) -> None:
+        calls[number] += 1
+
+    for number, block in enumerate(encoder.network.blocks):
+        block.attention.register_forward_pre_hook(lambda *_, number=number: count(number))
+    step(encoder, clips)
+    assert calls == [1, 2, 2]
+
+
 @pytest.mark.parametrize("family", ["whisper", "hubert"])
 def test_fingerprint_with_adapters_is_that_of_what_they_adapt(tiny: Tiny, family: str) -> None:
     frozen = SpeechEncoder(tiny(family))
