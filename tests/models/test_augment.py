@@ -182,6 +182,14 @@ def test_what_is_hidden_has_the_mean_of_its_channel() -> None:
     torch.testing.assert_close(hidden, expected)
 
 
+def test_masks_lie_within_the_clip_and_the_width() -> None:
+    change = drawn(plain(), time=(50, 0.9), channels=(50, 0.9)).change
+    assert change is not None
+    for spans in (change.time, change.channels):
+        assert spans.min() >= 0
+        assert 0.9 < spans.max() <= 1
+
+
 def test_what_is_hidden_passes_no_gradient() -> None:
     values, time = features().requires_grad_(), torch.zeros(4, 1, 2)
     time[0, 0, 1] = 0.5
