@@ -2,10 +2,12 @@ from __future__ import annotations
 
 import os
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+import soundfile
 
 from ser_zoo.corpora import Utterance
 from ser_zoo.corpora.emo_db import EmoDB
@@ -111,6 +113,22 @@ def test_a_recording_that_has_changed_is_decoded_again(rows: list[Utterance], ca
     assert after.content[rows[0].id] == before.content[rows[1].id] != before.content[rows[0].id]
 
 
+def test_a_recording_that_has_changed_but_not_in_size_is_decoded_again(rows: list[Utterance], cache: Path) -> None:
+    load_waveforms(rows, AS_IT_IS, "disk")
+    waveform, rate = soundfile.read(rows[0].path, dtype="int16")
+    soundfile.write(rows[0].path, waveform[::-1], rate)
+    os.utime(rows[0].path, ns=(0, 1))
+    assert same(load_waveforms(rows, AS_IT_IS, "disk"), load_waveforms(rows, AS_IT_IS))
+
+
+def test_another_stretch_of_a_recording_is_decoded_again(rows: list[Utterance], cache: Path) -> None:
+    whole = load_waveforms(rows[:1], AS_IT_IS, "disk")[rows[0].id]
+    for start, end in ((0.0, 0.05), (0.05, None)):
+        stretch = load_waveforms([replace(rows[0], start=start, end=end)], AS_IT_IS, "disk")[rows[0].id]
+        expected = whole[:800] if end else whole[800:]
+        np.testing.assert_array_equal(stretch, expected)
+
+
 def test_another_preparation_has_its_own_cache(rows: list[Utterance], cache: Path) -> None:
     load_waveforms(rows, AS_IT_IS, "disk")
     other = load_waveforms(rows, Preparation(max_seconds=0.05), "disk")
@@ -202,6 +220,15 @@ def test_a_recording_that_was_mended_is_no_longer_left_out(rows: list[Utterance]
     load_waveforms(rows, AS_IT_IS, "disk", skip_bad=True)
     rows[3].path.write_bytes(good)
     assert not load_waveforms(rows, AS_IT_IS, "disk", skip_bad=True).bad
+
+
+def test_a_cache_without_bad_recordings_does_not_hide_them_from_a_run_that_stops_at_them(
+    rows: list[Utterance], cache: Path
+) -> None:
+    rows[3].path.write_text("damaged")
+    load_waveforms(rows, AS_IT_IS, "disk", skip_bad=True)
+    with pytest.raises(AudioError, match=rf"Cannot read .*{rows[3].path.name}"):
+        load_waveforms(rows, AS_IT_IS, "disk")
 
 
 @pytest.mark.parametrize("kind", ["memory", "disk"])
