@@ -22,6 +22,7 @@ class Served:
         etag: of every file.
         cut: bytes after which the connection breaks, answer by answer; then it lasts.
         resumes: whether it knows ranges.
+        shift: bytes by which a range begins later than was asked for.
         asked: path and range of every request.
     """
 
@@ -30,6 +31,7 @@ class Served:
     etag: str = '"1"'
     cut: list[int] = field(default_factory=list)
     resumes: bool = True
+    shift: int = 0
     asked: list[tuple[str, str | None]] = field(default_factory=list)
 
     def download(self, path: str, folder: str = ".") -> Download:
@@ -54,7 +56,7 @@ def serve(files: dict[str, bytes]) -> Iterator[Served]:
                 return self.send_error(404)
             start = 0
             if wanted and served.resumes and self.headers.get("If-Range") == served.etag:
-                start = int(wanted.removeprefix("bytes=").rstrip("-"))
+                start = int(wanted.removeprefix("bytes=").rstrip("-")) + served.shift
             if start and start >= len(content):
                 self.send_response(416)
                 self.send_header("Content-Range", f"bytes */{len(content)}")

@@ -69,6 +69,17 @@ def test_a_server_that_cannot_resume_sends_all_again(served: Served, tmp_path: P
     assert fetch(served.download("a.zip"), tmp_path).read_bytes() == CONTENT
 
 
+def test_another_stretch_than_was_asked_for_is_not_appended(served: Served, tmp_path: Path) -> None:
+    served.cut, served.shift = [1000], 7
+    assert fetch(Download(url=f"{served.url}/a.zip"), tmp_path).read_bytes() == CONTENT
+
+
+def test_a_version_that_does_not_name_every_byte_is_not_resumed(served: Served, tmp_path: Path) -> None:
+    served.etag, served.cut = 'W/"1"', [1000]
+    assert fetch(served.download("a.zip"), tmp_path).read_bytes() == CONTENT
+    assert served.asked == [("/a.zip", None)] * 2
+
+
 def test_a_part_that_is_whole_already_is_taken(served: Served, tmp_path: Path) -> None:
     (tmp_path / "a.zip.part").write_bytes(CONTENT)
     (tmp_path / "a.zip.part.version").write_text(served.etag)
@@ -96,6 +107,13 @@ def test_another_file_than_the_published_one_is_removed(
     with pytest.raises(CorpusError, match=rf"not the published file: {said}\. It was removed"):
         fetch(replace(served.download("a.zip"), **change), tmp_path)
     assert not list(tmp_path.iterdir())
+
+
+def test_a_checksum_may_be_published_in_capitals(served: Served, tmp_path: Path) -> None:
+    download = served.download("a.zip")
+    algorithm, _, digits = str(download.checksum).partition(":")
+    published = replace(download, checksum=f"{algorithm}:{digits.upper()}")
+    assert fetch(published, tmp_path).read_bytes() == CONTENT
 
 
 def test_a_file_without_published_checksum_is_taken(served: Served, tmp_path: Path) -> None:
