@@ -117,6 +117,11 @@ def test_each_class_comes_equally_often_in_an_epoch_of_the_same_size() -> None:
         assert sorted(counts.values()) == [33, 33, 34]
 
 
+def test_a_draw_decides_which_classes_have_one_more_row() -> None:
+    counts = [Counter(CLASSES[row % 100] for row in flat(balanced(epoch))) for epoch in range(30)]
+    assert {label for given in counts for label in given if given[label] == 34} == {0, 1, 3}
+
+
 def test_rare_rows_are_repeated_evenly_and_each_repetition_has_its_number() -> None:
     given = flat(balanced())
     assert len(set(given)) == 100
