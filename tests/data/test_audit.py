@@ -114,6 +114,21 @@ def test_a_near_duplicate_is_found(pair: tuple[str, str]) -> None:
     assert found(heard) == [("near-duplicate", TRAIN_TEST, 1)]
 
 
+def test_an_utterance_and_what_is_made_of_it_are_not_identical_audio() -> None:
+    split = clean()
+    made = split._replace(test=[*split.test, augmented(split.train[0])])
+    assert "identical audio" not in [
+        kind for kind, _, _ in found(add_sound(audit_split(made, LABELS), made, sound(made)), None)
+    ]
+
+
+def test_the_same_done_to_equal_audio_gives_equal_audio() -> None:
+    split = clean()
+    made = Split([*split.train, augmented(split.train[0])], split.validation, [*split.test[1:], augmented(split.test[0])])
+    heard = add_sound(audit_split(made, LABELS), made, sound(made, equal=("a1", "d1")))
+    assert ("identical audio", TRAIN_TEST, 1) in found(heard)
+
+
 def test_copies_on_one_side_are_no_leak() -> None:
     split = clean()
     heard = add_sound(audit_split(split, LABELS), split, sound(split, equal=("a1", "b1"), copies=[("a2", "b2")]))
@@ -137,6 +152,12 @@ def test_a_class_that_is_tested_but_never_trained_fails() -> None:
     report = audit_split(split._replace(train=[row for row in split.train if row.label == "anger"]), LABELS)
     assert found(report) == [("class never trained", ("train",), 1)]
     assert report["findings"][0]["examples"] == ("sadness",)
+
+
+def test_a_class_that_only_validates_fails() -> None:
+    split = clean()
+    alone = split._replace(train=split.train[::2], test=split.test[:1])
+    assert found(audit_split(alone, LABELS)) == [("class never trained", ("train",), 1)]
 
 
 def test_a_class_that_is_not_tested_is_noted() -> None:
@@ -208,6 +229,14 @@ def test_the_order_of_the_rows_changes_nothing() -> None:
 
 
 # Certificates.
+
+
+def test_the_hours_of_a_side_are_those_of_its_utterances_all_and_by_class() -> None:
+    split = clean()
+    split = split._replace(train=[*split.train, augmented(split.train[0])])
+    sides = add_sound(audit_split(split, LABELS), split, sound(split))["sides"]
+    assert {side: counts["hours"] for side, counts in sides.items()} == {"train": 5.0, "validation": 2.0, "test": 2.0}
+    assert {label: counts["hours"] for label, counts in sides["train"]["classes"].items()} == {"anger": 3.0, "sadness": 2.0}
 
 
 def emo_db_rows(root: Path) -> list[Utterance]:
@@ -299,6 +328,11 @@ def test_a_split_names_ids_or_paths(tmp_path: Path, name: str, validation: str) 
     assert not folds["1"].findings
 
 
+def test_a_split_may_begin_with_the_mark_that_spreadsheets_write(tmp_path: Path) -> None:
+    split = read(tmp_path, "\ufeffid,side", "a1,train", "b1,test")["1"].split
+    assert [row.id for row in split.train] == ["a1"]
+
+
 def test_folds_of_a_split_are_kept_apart(tmp_path: Path) -> None:
     lines = ["x,train,a1", "x,test,b1", "y,train,b1", "y,test,a1"]
     folds = read(tmp_path, "fold,side,id", *lines)
@@ -317,8 +351,10 @@ def test_a_split_with_a_leak_fails(tmp_path: Path) -> None:
 
 
 def test_augmented_names_in_a_split_are_rows(tmp_path: Path) -> None:
-    split = read(tmp_path, "id,side", "a1,train", "a2+noise,train", "b1,train", "b2,train", "a2+pitch+noise,test")["1"].split
+    lines = ["a1,train", "a2+noise,train", "b1,train", "b2,train", "a2+pitch+noise,test"]
+    split, findings = read(tmp_path, "id,side", *lines)["1"]
     assert [row.id for row in split.test] == ["a2+pitch+noise"]
+    assert not findings
     assert ("augmentation before split", TRAIN_TEST, 1) in found(audit_split(split, LABELS))
 
 
