@@ -9,6 +9,7 @@ import tarfile
 import wave
 import zipfile
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import ClassVar
 
@@ -22,6 +23,7 @@ from ser_zoo.corpora.csv_table import CSVTable
 from ser_zoo.corpora.emo_db import EmoDB
 from ser_zoo.corpora.manifest import fresh
 from ser_zoo.corpora.meld import MELD
+from ser_zoo.corpora.msp_improv import MSPImprov
 from ser_zoo.corpora.oreau import Oreau
 from ser_zoo.corpora.ravdess import RAVDESS
 from ser_zoo.data import download
@@ -65,6 +67,12 @@ def test_the_manifest_says_what_decoding_has_shown(corpus: EmoDB) -> None:
     assert done.missing[0] == "anger 123 of 127"
     assert not done.sound
     assert by_class(corpus, done.manifest.utterances)[0] == {"class": "anger", "found": 4, "release": 127}
+
+
+def test_how_many_of_a_class_a_release_has_may_be_unknown() -> None:
+    rows = by_class(MSPImprov("/data/msp_improv"), [])
+    assert rows
+    assert {row["release"] for row in rows} == {None}
 
 
 def test_a_release_that_has_not_changed_is_not_decoded_again(corpus: EmoDB, decoded: list[str]) -> None:
@@ -123,6 +131,18 @@ def test_what_the_reader_warns_of_is_noted(corpus: EmoDB, monkeypatch: pytest.Mo
     monkeypatch.setattr(EmoDB, "rows", rows)
     assert prepare(corpus).manifest.notes == ["one is odd"]
     assert fresh(corpus).notes == ["one is odd"]
+
+
+def test_a_warning_of_others_is_passed_on_and_not_noted(corpus: EmoDB, monkeypatch: pytest.MonkeyPatch) -> None:
+    def rows(self: EmoDB) -> Iterator[Utterance]:
+        import warnings
+
+        warnings.warn("a package is old", DeprecationWarning, stacklevel=2)
+        yield from (self.parse(path) for path in self.files())
+
+    monkeypatch.setattr(EmoDB, "rows", rows)
+    with pytest.warns(DeprecationWarning, match="a package is old"):
+        assert prepare(corpus).manifest.notes == []
 
 
 def test_a_wrong_folder_is_refused_as_in_training(tmp_path: Path) -> None:
@@ -217,6 +237,15 @@ def test_damaged_clips_are_listed_and_leave_nothing_behind(tmp_path: Path) -> No
         "08a01Fa.mp4",
         "09a01Fa.mp4",
     ]
+
+
+def test_a_damaged_clip_is_listed_each_time(tmp_path: Path) -> None:
+    write_clip(tmp_path / "wav" / "03a01Fa.mp4")
+    (tmp_path / "wav" / "08a01Fa.mp4").write_bytes(b"\0" * 500)
+    for _ in range(2):
+        done = prepare(Clips(tmp_path))
+        assert [path.name for path in done.unconverted] == ["08a01Fa.mp4"]
+        assert not replace(done, missing=[]).sound
 
 
 def test_without_pyav_its_installation_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -384,6 +413,16 @@ def test_nothing_in_the_root_is_overwritten_by_its_archives(meld: MELD) -> None:
         unpack_archives(meld)
     assert (meld.root / "dev_sent_emo.csv").read_text() == "mine"
     assert not meld.found()
+
+
+def test_what_macos_adds_to_archives_and_folders_is_in_nobody_s_way(corpus: EmoDB, tmp_path: Path) -> None:
+    root = tmp_path / "put"
+    (corpus.root / ".DS_Store").write_text("packed")
+    shutil.make_archive(str(root / "emo_db"), "zip", tmp_path, "emo_db")
+    (root / ".DS_Store").write_text("mine")
+    assert unpack_archives(EmoDB(root))
+    assert EmoDB(root).found()
+    assert (root / ".DS_Store").read_text() == "mine"
 
 
 def test_archives_of_something_else_leave_the_root_as_it_was(tmp_path: Path) -> None:
