@@ -19,7 +19,7 @@ from ser_zoo.corpora.emo_db import EmoDB
 from ser_zoo.data import Batch, SERDataModule, read_audio
 from ser_zoo.data import waveforms as waveforms_module
 from ser_zoo.data.augment import add_noise, raise_pitch, set_speed, variants
-from ser_zoo.data.datamodule import UtteranceDataset, collate
+from ser_zoo.data.datamodule import UtteranceDataset, collate, soft_targets
 from ser_zoo.errors import AudioError, CorpusError, LeakError, ProtocolError, SERZooError, SERZooWarning, UnknownNameError
 from tests.releases import write_emo_db
 
@@ -124,6 +124,14 @@ def test_a_class_that_training_lacks_keeps_its_place(tmp_path: Path) -> None:
 
 def test_class_counts_are_those_of_the_training_side(data: SERDataModule) -> None:
     assert data.class_counts() == [16, 16, 16]
+
+
+def test_class_counts_are_in_the_order_of_the_labels(tmp_path: Path) -> None:
+    root = write_emo_db(tmp_path, emotions="W", takes=2)
+    write_emo_db(root, emotions="TN", takes=1)
+    data = module(root)
+    data.number_as(["sadness", "anger", "neutral"])
+    assert data.class_counts() == [8, 16, 8]
 
 
 def test_labels_need_no_decoding(small_emo_db: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -254,6 +262,15 @@ def test_statistics_see_every_training_row_once_in_the_same_order(small_emo_db: 
     one, other = (list(augmented.statistics_dataloader()) for _ in range(2))
     assert [batch.ids for batch in one] == [batch.ids for batch in other]
     assert Counter(key for batch in one for key in batch.ids) == {row.id: 2 for row in augmented.split.train}
+
+
+def test_statistics_see_every_training_row_in_each_of_several_processes(
+    data: SERDataModule, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in {"is_initialized": True, "get_world_size": 2, "get_rank": 1}.items():
+        monkeypatch.setattr(f"torch.distributed.{name}", lambda value=value: value)
+    assert {key for batch in data.statistics_dataloader() for key in batch.ids} == {row.id for row in data.split.train}
+    assert sum(len(batch.ids) for batch in data.test_dataloader()) < len(data.split.test)
 
 
 # Copies at other speeds.
@@ -424,6 +441,23 @@ def test_soft_labels_are_the_targets_of_training_alone(small_emo_db: Path) -> No
         assert batch.labels.tolist() == [expected[label[key]] for key in batch.ids]
     for loader in (data.val_dataloader(), data.test_dataloader()):
         assert all(batch.labels.dtype == torch.int64 for batch in loader)
+
+
+@pytest.mark.usefixtures("voted")
+def test_copies_at_other_speeds_have_the_soft_labels_of_their_utterances(small_emo_db: Path) -> None:
+    data = module(small_emo_db, soft_labels=True, speeds=[0.9])
+    targets: dict[str, list[float]] = {}
+    for batch in data.train_dataloader():
+        targets |= dict(zip(batch.ids, batch.labels.tolist(), strict=True))
+    assert len(targets) == 2 * len(data.split.train)
+    assert all(targets[f"{row.id}+speed0.9"] == targets[row.id] for row in data.split.train)
+
+
+@pytest.mark.parametrize("soft", [{"anger": 3.0, "sadness": -1.0}, {"anger": 0.0}, {"contempt": 1.0}])
+def test_soft_labels_that_are_no_shares_are_refused(data: SERDataModule, soft: dict[str, float]) -> None:
+    odd = replace(data.split.train[0], soft=soft)
+    with pytest.raises(SERZooError, match=rf"1 of 1 training utterances have no distribution .*: {odd.id}\."):
+        soft_targets([odd], data.labels)
 
 
 @pytest.mark.usefixtures("voted")

@@ -281,3 +281,4 @@ def test_folds_share_what_is_decoded_and_pool_as_refit(small_emo_db: Path, tmp_p
     # The copies of who validates train too.
     assert ids(again.training_rows) == {f"{key}{speed}" for key in ids(again.split.train) for speed in ("", "+speed0.9")}
     assert sum(again.class_counts()) == len(again.split.train)
+    assert again.certificate == data.for_fold(2).certificate
