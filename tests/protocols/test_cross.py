@@ -59,6 +59,8 @@ def test_without_tested_corpora_each_is_left_out_in_turn() -> None:
     splits = [protocol.split(fold, CORPORA) for fold in range(1, protocol.folds + 1)]
     assert [{corpus_of(row) for row in split.test} for split in splits] == [{"a"}, {"b"}, {"c"}]
     assert Counter(row.id for split in splits for row in split.test) == Counter(row.id for row in CORPORA)
+    validated = [{row.speaker for row in split.validation} for split in splits]
+    assert validated == [{"b/00", "c/02"}, {"a/00", "c/01"}, {"a/00", "b/01"}]  # the first and the sixth of the others
     for split in splits:
         assert len(split.train) + len(split.validation) + len(split.test) == len(CORPORA)
         check_split(split, protocol, {row.id: row.id for row in CORPORA})

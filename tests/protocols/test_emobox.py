@@ -70,6 +70,13 @@ def test_a_part_of_a_release_is_split_as_the_whole_tests(box: Path) -> None:
     assert ids(LISTS.split(1, recordings([TEST[1], *TRAIN])))[2] == [TEST[1]]
 
 
+def test_lists_in_another_order_are_the_same_lists(box: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write(tmp_path / "other", TEST[::-1], TRAIN[::-1])
+    split = ids(LISTS.split(1, recordings()))
+    monkeypatch.setenv(VARIABLE, str(tmp_path / "other"))
+    assert ids(LISTS.split(1, recordings())) == split
+
+
 def test_utterances_that_are_not_listed_are_left_out_with_a_warning(box: Path) -> None:
     with pytest.warns(
         SERZooWarning, match=r"does not list 1 of 13 utterances of toy; protocol emobox leaves them out: W09/new\.m4a\."

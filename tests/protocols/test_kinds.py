@@ -277,6 +277,13 @@ def test_a_part_of_every_class_of_all_who_are_not_tested_validates() -> None:
     assert drawn[0] != drawn[1]
 
 
+def test_an_utterance_whose_audio_another_has_validates_under_no_seed() -> None:
+    rows = utterances("abc", takes=10)
+    splits = [replace(UTTERANCES, seed=seed).split(1, rows) for seed in range(20)]
+    assert "b-1" in {row.id for split in splits for row in split.validation}
+    assert all("b-0" in {row.id for row in split.train} for split in splits)
+
+
 def test_held_out_utterances_must_be_there_and_declared() -> None:
     with pytest.raises(ValueError, match="some: training and validation share speakers; declare it"):
         replace(UTTERANCES, declared_leaks=())
