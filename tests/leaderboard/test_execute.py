@@ -494,7 +494,7 @@ def test_a_holder_touches_its_lock_and_does_not_remove_that_of_another(tmp_path:
 def test_learning_curves_of_a_resumed_run_are_joined_by_epoch(tmp_path: Path) -> None:
     for version, text in (
         ("0", "epoch,loss\n0,3\n1,2\n2,1.9\n"),
-        ("1", "epoch,ua,loss\n2,,1.5\n2,0.5,\n"),
+        ("2", "epoch,ua,loss\n2,,1.5\n2,0.5,\n"),
         ("10", "loss,epoch\n1,3\n"),
     ):
         (tmp_path / "curves" / f"version_{version}").mkdir(parents=True)
