@@ -165,6 +165,17 @@ def test_a_failing_cell_tells_of_its_log_and_stops_no_other(bench: Bench) -> Non
     assert sorted(bench.calls) == ["1 last", "1 new", "2 new", "3 new"]
 
 
+def test_a_cell_computes_with_the_threads_it_is_given(bench: Bench) -> None:
+    command = (sys.executable, "-c", "import os, sys; sys.exit(os.environ['OMP_NUM_THREADS'])")
+    assert bench.run([bench.cell(1)], threads=3, command=command)[bench.cell(1).id].detail.endswith("\n    3")
+
+
+def test_empty_lines_of_a_log_leave_room_for_others(bench: Bench) -> None:
+    command = (sys.executable, "-c", "import sys; sys.exit('the cause' + 30 * '\\n' + 'the end')")
+    detail = bench.run([bench.cell(1)], command=command)[bench.cell(1).id].detail
+    assert detail.endswith("\n    the cause\n    the end")
+
+
 def test_a_killed_training_goes_on_where_it_stopped(bench: Bench) -> None:
     order = bench.tell("hold-1")
     outcomes: dict[str, Outcome] = {}
@@ -285,6 +296,12 @@ def test_a_setting_that_came_after_a_row_sets_it_apart_only_where_it_is_used(
     assert inspect(bench.cell(1, **{"model.gain": 0.0}), bench.settings) == ("done", "")
     assert inspect(bench.cell(1, **{"model.gain": 0.5}), bench.settings) == ("stale", "model.gain was 0.0, is 0.5")
     assert inspect(bench.cell(1, **{"model.loss": 0.0}), bench.settings) == ("stale", "model.loss was None, is 0.0")
+
+
+def test_of_many_differences_three_are_told_and_the_others_counted() -> None:
+    before, now = ({"config": {f"model.{name}": value for name in "edcba"}} for value in (0, 1))
+    told = "; ".join(f"model.{name} was 0, is 1" for name in "abc")
+    assert execute.difference(before, now) == f"{told}; and 2 more"
 
 
 def test_a_row_without_its_fingerprint_is_stale(bench: Bench) -> None:
