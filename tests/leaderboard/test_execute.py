@@ -313,8 +313,8 @@ def test_a_row_without_its_fingerprint_is_stale(bench: Bench) -> None:
 def test_a_row_of_another_cell_is_stale(bench: Bench) -> None:
     bench.run([bench.cell(1)])
     file = bench.result(1) / "result.json"
-    file.write_text(json.dumps(json.loads(file.read_text()) | {"seed": 5, "fold": 2}))
-    assert inspect(bench.cell(1), bench.settings) == ("stale", "its result.json is of fold 2, seed 5")
+    file.write_text(json.dumps(json.loads(file.read_text()) | {"model": "probe", "seed": 5, "fold": 2}))
+    assert inspect(bench.cell(1), bench.settings) == ("stale", "its result.json is of model probe, fold 2, seed 5")
 
 
 def test_a_run_that_was_begun_under_another_fingerprint_is_not_gone_on_with(bench: Bench) -> None:
@@ -469,7 +469,9 @@ def test_a_process_that_nobody_waits_for_is_not_alive(sleeper: subprocess.Popen[
     until(lambda: not process.alive)
 
 
-@pytest.mark.parametrize(("age", "run", "given"), [(0, "new", False), (2000, "new", True), (0, "old", True)])
+@pytest.mark.parametrize(
+    ("age", "run", "given"), [(0, "new", False), (600, "new", False), (2000, "new", True), (0, "old", True)]
+)
 def test_on_another_host_a_holder_is_dead_when_it_is_silent_or_its_own_command_says_so(
     tmp_path: Path, age: float, run: str, given: bool
 ) -> None:
