@@ -15,9 +15,10 @@ import torch
 from ser_zoo.corpora import Utterance
 from ser_zoo.errors import RunError
 from ser_zoo.evaluation import pool, read_predictions, read_result, summarise
-from ser_zoo.evaluation.result import commit, content_of, score, validate, write_result
+from ser_zoo.evaluation.result import commit, content_of, score, search_of, validate, write_result
 from ser_zoo.models.base import Predictions
 from ser_zoo.protocols import Split
+from tests.leaderboard.rows import SEARCH
 
 
 def batch(ids: list[str], labels: list[int], predicted: list[int]) -> Predictions:
@@ -229,3 +230,10 @@ def test_a_row_that_is_no_text_is_refused(tmp_path: Path) -> None:
     (tmp_path / "result.json").write_bytes(b"\xff\xfe")
     with pytest.raises(RunError, match="Cannot read the result row"):
         read_result(tmp_path / "result.json")
+
+
+@pytest.mark.parametrize(("corpus", "scored"), [("emo_db", ["1"]), ("ravdess", None)])
+def test_speakers_of_a_search_are_known_in_a_test_of_the_same_corpus_alone(corpus: str, scored: list[str] | None) -> None:
+    data = SimpleNamespace(corpus=SimpleNamespace(name="emo_db"), split=Split([], [], TESTED))
+    search = {**SEARCH, "corpus": corpus, "validation_speakers": ["1", "9"]}
+    assert search_of(search, data)["test_speakers_validated"] == scored

@@ -19,6 +19,26 @@ from ser_zoo.protocols import find_protocol
 LABELS = ["anger", "happiness", "neutral", "sadness"]
 SPEAKERS = ["03", "08", "09", "10", "11", "12", "13", "14", "15", "16"]  # in the order of emo_db's loso10
 PER_SPEAKER = 24
+SEARCH = {
+    "sweep": "0123456789ab",
+    "optuna": "4.0",
+    "method": "bayes",
+    "metric": "val/ua",
+    "goal": "maximize",
+    "space": {"model.optim.lr": {"min": 0.001, "max": 0.1}},
+    "trials": 20,
+    "finished": 15,
+    "pruned": 4,
+    "failed": 1,
+    "corpus": "emo_db",
+    "protocol": "loso10",
+    "protocol_hash": "0123456789ab",
+    "folds": [1, 2],
+    "validation_speakers": ["08", "09"],
+    "seed": 0,
+    "value": 0.875,
+    "values": {"model.optim.lr": 0.01},
+}
 
 
 def write_entry(

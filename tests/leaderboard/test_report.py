@@ -16,7 +16,7 @@ from ser_zoo.leaderboard import report
 from ser_zoo.leaderboard.aggregate import tables
 from ser_zoo.leaderboard.report import BEGIN, DASH, END, update_readme, write_report
 from ser_zoo.leaderboard.results import read_entries
-from tests.leaderboard.rows import write_curves, write_entry, write_profile, write_robustness
+from tests.leaderboard.rows import SEARCH, write_curves, write_entry, write_profile, write_robustness
 
 
 class Page(HTMLParser):
@@ -250,28 +250,6 @@ def test_points_lie_at_the_trained_parameters(results: Path, monkeypatch: pytest
 
 def test_a_bar_begins_and_ends_with_the_range() -> None:
     assert [report.place(value, (0.5, 0.9)) for value in (0.5, 0.6, 0.9)] == [0.0, 25.0, 100.0]
-
-
-SEARCH = {
-    "sweep": "0123456789ab",
-    "optuna": "4.0",
-    "method": "bayes",
-    "metric": "val/ua",
-    "goal": "maximize",
-    "space": {"model.optim.lr": {"min": 0.001, "max": 0.1}},
-    "trials": 20,
-    "finished": 15,
-    "pruned": 4,
-    "failed": 1,
-    "corpus": "emo_db",
-    "protocol": "loso10",
-    "protocol_hash": "0123456789ab",
-    "folds": [1, 2],
-    "validation_speakers": ["08", "09"],
-    "seed": 0,
-    "value": 0.875,
-    "values": {"model.optim.lr": 0.01},
-}
 
 
 @pytest.mark.parametrize(
