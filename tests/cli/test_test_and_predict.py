@@ -17,7 +17,7 @@ from ser_zoo.cli import main
 from ser_zoo.data import SERDataModule
 from ser_zoo.errors import AudioError, EncoderError, RunError
 from ser_zoo.evaluation import read_result
-from ser_zoo.inference import load_model, predict
+from ser_zoo.inference import audio_paths, load_model, predict
 from tests.cli.commands import QUICK, fit_command
 from tests.releases import write_emo_db
 from tests.tiny import tiny_encoder
@@ -121,6 +121,14 @@ def test_a_missing_or_foreign_checkpoint_is_explained(
     for name in ("other.ckpt", "broken.ckpt"):
         assert main(["test", "--ckpt_path", str(tmp_path / name)]) == 1
         assert "not a checkpoint of ser-zoo" in capsys.readouterr().err
+
+
+def test_a_folder_stands_for_its_recordings_each_once_and_for_none_that_is_hidden(tmp_path: Path) -> None:
+    (tmp_path / "deep" / "folder.wav").mkdir(parents=True)
+    for name in ("b.wav", "._b.wav", "notes.txt", "deep/A.FLAC"):
+        (tmp_path / name).touch()
+    expected = [tmp_path / "b.wav", tmp_path / "deep" / "A.FLAC"]
+    assert audio_paths([tmp_path, tmp_path / "b.wav"]) == expected
 
 
 def test_predict_labels_files_and_folders(
