@@ -9,6 +9,7 @@ import pytest
 import soundfile
 
 from ser_zoo.cli import main
+from ser_zoo.cli.audit import summary
 from tests.releases import write_emo_db
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*is not complete")
@@ -71,6 +72,20 @@ def test_an_undeclared_leak_is_an_error_after_the_certificate(copied: Path, caps
     assert "fails its audit, as nothing declares: " in printed.err
     assert "identical audio" in printed.err
     assert "near-duplicate" in printed.err
+
+
+def test_findings_of_several_folds_have_one_row_which_says_in_which_and_how_many() -> None:
+    speaker = {"kind": "speaker", "sides": ["train", "test"], "verdict": "fails", "examples": ["a1, d1"]}
+    text = {"kind": "text", "sides": ["train", "test"], "verdict": "note", "examples": [], "count": 3}
+    folds = [
+        {"fold": "1", "findings": [text, {**speaker, "count": 2}]},
+        {"fold": "2", "findings": [{**speaker, "count": 5}]},
+    ]
+    rows = summary({"folds": folds})
+    assert [(row["finding"], row["folds"], row["count"]) for row in rows] == [
+        ("speaker", "all", "2 to 5"),
+        ("text", ["1"], "3"),
+    ]
 
 
 def test_a_split_of_others_is_audited(small_emo_db: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
