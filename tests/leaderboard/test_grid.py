@@ -51,6 +51,11 @@ def run(**changes: object) -> dict[str, object]:
     return {"models": ["egemaps"], "corpora": ["emo_db"], **changes}
 
 
+def test_the_seeds_of_a_run_stand_in_place_of_those_of_all(folder: Path) -> None:
+    found = cells(folder, run(folds=[1], seeds=[3]), run(folds=[1], name="other"), seeds=[1, 2])
+    assert [cell.group.rpartition("/")[2] for cell in found] == ["seed-3", "seed-1", "seed-2"]
+
+
 def test_models_corpora_encoders_seeds_and_folds_are_multiplied(folder: Path) -> None:
     found = cells(
         folder,
