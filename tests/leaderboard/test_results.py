@@ -181,3 +181,20 @@ def test_a_class_that_is_not_the_most_probable_is_refused(tmp_path: Path) -> Non
     (entry,) = read_entries(tmp_path)
     with pytest.raises(RunError, match=r"says that 03a\d+ was taken for sadness, which is not its most probable class"):
         _ = entry.predicted
+
+
+def test_seeds_stand_in_the_order_of_their_numbers(tmp_path: Path) -> None:
+    for seed in (10, 2, 1):
+        write_entry(tmp_path, seed=seed, folds=[1])
+    assert [entry.seed for entry in read_entries(tmp_path)] == [1, 2, 10]
+
+
+def test_an_utterance_that_stands_for_another_in_the_predictions_is_refused(tmp_path: Path) -> None:
+    (path,) = write_entry(tmp_path, folds=[1])
+    file = path.with_name("predictions.csv")
+    head, first, second, *rest = file.read_text().splitlines()
+    twice = ",".join([first.partition(",")[0], second.partition(",")[2]])
+    file.write_text("\n".join([head, first, twice, *rest]) + "\n")
+    (entry,) = read_entries(tmp_path)
+    with pytest.raises(RunError, match=r"has 24 lines of 23 utterances"):
+        _ = entry.predicted
