@@ -735,7 +735,7 @@ def _refit(
     if not begun or _epoch(checkpoint) + 1 < epochs:  # else it was interrupted after its end
         _fit(trainer, model, data, checkpoint if begun else None)
     else:
-        clock.load_state_dict(_read(checkpoint, "callbacks", clock.state_key))
+        clock.load_state_dict(_read(checkpoint, "callbacks").get(clock.state_key) or clock.state_dict())
     seconds = clock.seconds
     _store_calibration(trainer, checkpoint, calibration)
     return model, trainer, checkpoint, seconds
@@ -746,17 +746,14 @@ def _epoch(checkpoint: Path) -> int:
     return int(_read(checkpoint, "epoch"))
 
 
-def _read(checkpoint: Path, *keys: str) -> Any:
-    """What a checkpoint of a run has under a key, or under a key in that.
+def _read(checkpoint: Path, key: str) -> Any:
+    """What a checkpoint of a run has under a key.
 
     Raises:
         RunError: the file cannot be read.
     """
     try:
-        found = torch.load(checkpoint, weights_only=True, map_location="cpu", mmap=True)
-        for key in keys:
-            found = found[key]
-        return found
+        return torch.load(checkpoint, weights_only=True, map_location="cpu", mmap=True)[key]
     except (OSError, RuntimeError, UnpicklingError, KeyError, TypeError) as error:
         folder = checkpoint.parents[1]
         raise RunError(
