@@ -240,8 +240,9 @@ def read_predictions(path: Path, labels: Sequence[str]) -> Predicted:
     except (OSError, UnicodeDecodeError, csv.Error, KeyError, TypeError, ValueError) as error:
         raise RunError(f"Cannot read the predictions {path}: {error!r}. Expected a line per utterance, whole.") from error
     probabilities = probabilities.reshape(-1, len(labels))
-    for line, classes_of, most in zip(lines, probabilities, probabilities.max(1, initial=0.0), strict=True):
-        if classes_of[number.get(line["predicted"], 0)] != most or line["predicted"] not in number:
+    for line, own, most in zip(lines, probabilities, probabilities.max(1, initial=0.0), strict=True):
+        place = number.get(line["predicted"])
+        if place is None or own[place] != most:
             raise RunError(
                 f"{path} says that {line['id']} was taken for {line['predicted']}, which is not its most probable class. "
                 "Expected predictions as ser-zoo wrote them; run the fold again."
