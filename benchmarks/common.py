@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import platform
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -10,7 +9,7 @@ from typing import Any, TypeVar
 
 import torch
 
-from ser_zoo.evaluation.result import commit, versions
+from ser_zoo.evaluation.result import commit, processor, versions
 
 SPEED = Path(__file__).resolve().parent / "results" / "speed"
 RECIPES = Path(__file__).resolve().parents[1] / "recipes"
@@ -49,15 +48,10 @@ def circumstances() -> dict[str, Any]:
 
 
 def machine() -> dict[str, Any]:
-    """Processor, those of its instructions that matter here, and torch's threads."""
+    """Processor, torch's threads, and those of the processor's instructions that matter here."""
     cpuinfo = Path("/proc/cpuinfo")
-    lines = cpuinfo.read_text().splitlines() if cpuinfo.is_file() else []
-    about = {key.strip(): value.strip() for key, _, value in (line.partition(":") for line in lines)}
-    return {
-        "processor": about.get("model name", platform.processor() or platform.machine()),
-        "flags": [flag for flag in FLAGS if flag in about.get("flags", "").split()],
-        "threads": torch.get_num_threads(),
-    }
+    known = cpuinfo.read_text().split() if cpuinfo.is_file() else []
+    return {**processor(), "flags": [flag for flag in FLAGS if flag in known]}
 
 
 def recipe(model: str) -> str:

@@ -6,6 +6,7 @@ import csv
 import hashlib
 import json
 import platform
+import re
 import subprocess
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
@@ -115,6 +116,7 @@ def result_row(
     selection: Mapping[str, Any],
     calibration: Mapping[str, Any],
     durations: Mapping[str, float],
+    machine: Mapping[str, Any],
 ) -> Row:
     """The row of one tested fold, as ``result.schema.json`` describes it."""
     encoder = model.encoder
@@ -145,6 +147,7 @@ def result_row(
         "predictions": PREDICTIONS,
         "durations": {key: round(value, 3) for key, value in durations.items()},
         "versions": versions(),
+        "machine": dict(machine),
         "commit": commit(),
     }
 
@@ -336,6 +339,13 @@ def versions() -> dict[str, str]:
         "python": platform.python_version(),
         **{name: version(name) for name in packages},
     }
+
+
+def processor() -> dict[str, Any]:
+    """Name of the processor, as the system calls it, and the threads in which torch computes an operation on it."""
+    cpuinfo = Path("/proc/cpuinfo")
+    names = re.findall(r"^model name\s*: (.+)$", cpuinfo.read_text(), re.MULTILINE) if cpuinfo.is_file() else []
+    return {"processor": names[0] if names else platform.processor() or platform.machine(), "threads": torch.get_num_threads()}
 
 
 @cache

@@ -52,6 +52,7 @@ from ser_zoo.evaluation.result import (
     Scored,
     commit,
     pool,
+    processor,
     read_result,
     result_row,
     score,
@@ -331,7 +332,9 @@ def run_fold(run: Run, data: SERDataModule, folder: Path, config: str = "", resu
         "epochs": epochs,
     }
     scored = score(collector.batches)
-    row = result_row(model, data, scored, run.seed, settings(run, model, data), selection, calibration, durations)
+    row = result_row(
+        model, data, scored, run.seed, settings(run, model, data), selection, calibration, durations, _machine(trainer)
+    )
     if search is not None:
         row["search"] = search
     write_result(folder, row, scored, data.split.test)
@@ -644,6 +647,13 @@ def _interruptible(trainer: L.Trainer) -> Iterator[None]:
         if trainer.interrupted:  # Lightning's answer to Ctrl-C
             raise RunError(f"Interrupted. Repeat the command with --ckpt_path {LAST} to go on.") from error
         raise
+
+
+def _machine(trainer: L.Trainer) -> dict[str, Any]:
+    """The ``machine`` of the row."""
+    device = trainer.strategy.root_device
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
+    return {**processor(), "device": name, "processes": trainer.world_size}
 
 
 def _calibrate(

@@ -448,4 +448,5 @@ def test_two_processes_count_every_test_utterance_once(small_emo_db: Path, tmp_p
         row = read_result(tmp_path / "r" / f"fold-{fold}" / "result.json")
         assert sum(map(sum, row["metrics"]["confusion"])) == row["data"]["test"] == 6
         assert row["calibration"]["validation"]["utterances"] == row["data"]["validation"] == 6
+        assert row["machine"]["processes"] == 2
     assert {path.name for path in (tmp_path / "r").iterdir()} == {"fold-1", "fold-2", "pooled.json"}

@@ -1,16 +1,19 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import lightning as L
 import pytest
+import torch
 from lightning.pytorch.trainer.states import TrainerStatus
 from lightning.pytorch.utilities import rank_zero_only
 
 from ser_zoo.errors import RunError
 from ser_zoo.evaluation import Run, read_result, run_fold, run_folds
 from ser_zoo.evaluation import run as room
+from ser_zoo.evaluation.result import processor
 from ser_zoo.models.optim import Optim
 from tests.evaluation.test_refit import QUIET, small_data
 from tests.models.small import SMALL
@@ -72,6 +75,24 @@ def test_a_row_has_the_commit_that_its_training_began_with(
     with pytest.raises(KeyboardInterrupt):
         run_fold(Run("mfcc_stats"), small_data(small_emo_db), tmp_path)
     assert asked == ["commit", "training"]
+
+
+def test_a_row_says_what_it_was_trained_on(small_emo_db: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    row = run_fold(
+        Run("mfcc_stats", trainer={**QUIET, "max_epochs": 1}), small_data(small_emo_db, sample_rate=16_000), tmp_path
+    )
+    assert row is not None
+    assert row["machine"] == {**processor(), "device": "cpu", "processes": 1}
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 7)
+    assert processor() == {"processor": row["machine"]["processor"], "threads": 7}
+    assert row["machine"]["processor"]
+
+
+def test_a_row_names_the_accelerator_that_it_was_trained_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda device: f"GPU of {device}")
+    strategy = SimpleNamespace(root_device=torch.device("cuda", 1))
+    machine = room._machine(SimpleNamespace(strategy=strategy, world_size=4))  # type: ignore[arg-type]
+    assert machine == {**processor(), "device": "GPU of cuda:1", "processes": 4}
 
 
 @pytest.mark.parametrize("precision", ["16-mixed", 16, "bf16-true", "64-true"])
