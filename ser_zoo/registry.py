@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import difflib
 import importlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import TypeVar
 
 from ser_zoo.errors import UnknownNameError
@@ -28,9 +28,20 @@ def lookup(table: Mapping[str, T], name: str, kind: str) -> T:
     """
     if name in table:
         return table[name]
-    near = difflib.get_close_matches(name, table, n=3, cutoff=0.5)
-    hint = f"Did you mean {' or '.join(near)}?" if near else f"Known: {', '.join(sorted(table))}."
+    hint = did_you_mean(name, table) or f"Known: {', '.join(sorted(table))}."
     raise UnknownNameError(f"Unknown {kind} {name!r}. {hint}")
+
+
+def did_you_mean(name: str, known: Iterable[str], alike: float = 0.5) -> str:
+    """A question that names the nearest ones, at most three of ``known``; empty when none is near.
+
+    Args:
+        name: as the user typed it.
+        known: what there is.
+        alike: from 0, everything is near, to 1, only what is equal.
+    """
+    near = difflib.get_close_matches(name, known, n=3, cutoff=alike)
+    return f"Did you mean {' or '.join(near)}?" if near else ""
 
 
 def resolve(target: str) -> object:

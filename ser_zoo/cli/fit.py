@@ -7,7 +7,7 @@ import inspect
 import re
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NoReturn
 
 import yaml
 from jsonargparse import ActionConfigFile, ActionYesNo, Namespace  # type: ignore[attr-defined]
@@ -32,6 +32,7 @@ from ser_zoo.evaluation import (
 )
 from ser_zoo.evaluation.search import validate_fold
 from ser_zoo.models import MODELS, model_class
+from ser_zoo.registry import did_you_mean
 from ser_zoo.settings import KEEPING, settled
 
 Monitor = Literal["val/ua", "val/wa", "val/macro_f1", "val/loss", "last"]
@@ -51,6 +52,18 @@ PASSING_SETTINGS = (
     "trainer.enable_model_summary",
     "trainer.log_every_n_steps",
 )
+# How jsonargparse names what it does not know, on the command line and in a file.
+UNKNOWN = re.compile(r"(?<= )--([^\s=]+)|Group '([^']+)' does not accept option '([^']+)'|Option '([^']+)' is not accepted")
+
+
+class Parser(LightningArgumentParser):
+    """Names what comes near an option that it does not have."""
+
+    def error(self, message: str, ex: Exception | None = None) -> NoReturn:
+        """End with the message, or raise it where ``exit_on_error`` is False."""
+        unknown = [".".join(filter(None, match.groups())) for match in UNKNOWN.finditer(message)]
+        hints = (did_you_mean(f"--{name}", self._option_string_actions, alike=0.85) for name in unknown)
+        super().error(". ".join([message, *filter(None, hints)]), ex)
 
 
 def run(argv: Sequence[str]) -> int:
@@ -144,7 +157,7 @@ def build_parser(model: str | None, corpus: str | None = None) -> LightningArgum
         UnknownNameError: no such architecture.
     """
     prog = "ser-zoo fit" if model is None else f"ser-zoo fit --model {model}"  # whose --help an error points to
-    parser = LightningArgumentParser(prog=prog, usage=USAGE, description=DESCRIPTION, allow_abbrev=False)
+    parser = Parser(prog=prog, usage=USAGE, description=DESCRIPTION, allow_abbrev=False)
     parser.add_argument(
         "-c",
         "--config",

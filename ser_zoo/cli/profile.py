@@ -10,7 +10,7 @@ from typing import Any
 from jsonargparse import Namespace
 from lightning.pytorch.cli import LightningArgumentParser
 
-from ser_zoo.cli.fit import add_model_arguments, expand_names, model_arguments, value_of
+from ser_zoo.cli.fit import Parser, add_model_arguments, expand_names, model_arguments, value_of
 from ser_zoo.cli.tables import quiet_lightning, table
 from ser_zoo.errors import SERZooError
 from ser_zoo.evaluation import write_json
@@ -70,7 +70,7 @@ def run(argv: Sequence[str]) -> int:
 
 
 def _parser(name: str | None) -> LightningArgumentParser:
-    parser = LightningArgumentParser(prog="ser-zoo profile", usage=USAGE, description=DESCRIPTION)
+    parser = Parser(prog="ser-zoo profile", usage=USAGE, description=DESCRIPTION)
     add_model_arguments(parser, name)
     parser.add_argument("--ckpt_path", type=Path | None, default=None, help="profile this checkpoint instead")
     parser.add_argument("--encoder", type=str | None, default=None, help="the checkpoint's encoder, if it has moved")

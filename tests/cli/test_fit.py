@@ -324,6 +324,27 @@ def test_a_wrong_argument_is_not_hidden_below_all_that_there_are(verb: str, caps
     assert error == "error: unrecognized arguments: --model.foo 1"
 
 
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["--model.widht=3"], "unrecognized arguments: --model.widht=3. Did you mean --model.width?"),
+        (["--seed", "3", "--trainer.max_epoch", "2"], "--trainer.max_epoch 2. Did you mean --trainer.max_epochs or"),
+        (["model: {widht: 3}"], "Group 'model' does not accept option 'widht'. Did you mean --model.width?"),
+        (["model: {optim: {los: focal}}"], "does not accept option 'optim.los'. Did you mean --model.optim.loss"),
+        (["sede_everything: 3"], "Option 'sede_everything' is not accepted. Did you mean --seed_everything?"),
+    ],
+)
+def test_an_error_names_what_comes_near_an_unknown_option(
+    arguments: list[str], told: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    if not arguments[0].startswith("--"):
+        (tmp_path / "c.yaml").write_text(arguments[0])
+        arguments = ["--config", str(tmp_path / "c.yaml")]
+    with pytest.raises(SystemExit, match="2"):
+        main(["fit", "--model", "cross_attn", "--data", "emo_db", *arguments])
+    assert told in capsys.readouterr().err
+
+
 def test_an_argument_is_not_cut_short(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit, match="2"):
         main(["fit", "--model", "cnn_attn", "--data", "emo_db", "--model.optim.los", "focal"])
