@@ -20,14 +20,30 @@ def test_the_cache_follows_the_environment(monkeypatch: pytest.MonkeyPatch, tmp_
     assert cache_root() == tmp_path / "mine"
 
 
+def break_off(target: Path) -> None:
+    with atomic_path(target) as temporary:
+        temporary.write_text("half of two")
+        raise ZeroDivisionError
+
+
 def test_a_file_appears_whole_or_not_at_all(tmp_path: Path) -> None:
     target = tmp_path / "new" / "result.json"
     with atomic_path(target) as temporary:
         temporary.write_text("one")
         assert not target.exists()
         assert (temporary.parent, temporary.suffix) == (target.parent, ".json")
+        assert temporary.name.startswith(".")
     assert target.read_text() == "one"
-    with pytest.raises(ZeroDivisionError), atomic_path(target) as temporary:
-        temporary.write_text(f"half of two {1 / 0}")
+    with pytest.raises(ZeroDivisionError):
+        break_off(target)
     assert target.read_text() == "one"
     assert list(target.parent.iterdir()) == [target]
+
+
+def test_of_two_who_write_at_once_the_later_one_wins(tmp_path: Path) -> None:
+    target = tmp_path / "result.json"
+    with atomic_path(target) as later, atomic_path(target) as earlier:
+        later.write_text("later")
+        earlier.write_text("earlier")
+    assert target.read_text() == "later"
+    assert list(tmp_path.iterdir()) == [target]
