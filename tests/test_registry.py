@@ -16,7 +16,14 @@ def test_a_name_gives_its_entry() -> None:
     assert lookup(TABLE, "ravdess", "corpus") == 2
 
 
-@pytest.mark.parametrize(("typed", "hint"), [("ravdes", "Did you mean ravdess?"), ("RAVDESS", "Known: demo, emo_db, ravdess.")])
+@pytest.mark.parametrize(
+    ("typed", "hint"),
+    [
+        ("ravdes", "Did you mean ravdess?"),
+        ("ravd", "Did you mean ravdess?"),
+        ("RAVDESS", "Known: demo, emo_db, ravdess."),
+    ],
+)
 def test_an_unknown_name_gets_the_nearest_ones_or_all(typed: str, hint: str) -> None:
     with pytest.raises(UnknownNameError) as caught:
         lookup(TABLE, typed, "corpus")
