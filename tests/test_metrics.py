@@ -72,3 +72,5 @@ def test_matrices_can_be_stacked() -> None:
 def test_counts_of_millions_are_exact() -> None:
     confusion = torch.tensor([[2**25 + 1, 0], [1, 2**25]])
     assert float(wa(confusion)) == (2**26 + 1) / (2**26 + 2)
+    assert recalls(confusion).tolist() == [1, 2**25 / (2**25 + 1)]
+    assert float(macro_f1(confusion)) == pytest.approx(((2**26 + 2) / (2**26 + 3) + 2**26 / (2**26 + 1)) / 2, rel=1e-12)
