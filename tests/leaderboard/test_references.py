@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from ser_zoo.corpora import CORPORA
 from ser_zoo.leaderboard.references import METRICS, claims, references
 from ser_zoo.models import MODELS
@@ -44,10 +46,18 @@ def test_the_founding_papers_have_their_claims() -> None:
     found = {claim.model: claim for claim in claims()}
     assert list(found) == ["cross_attn", "co_attn", "cta_rnn", "cnn_attn"]
     assert set(found) <= set(MODELS)
-    assert all(claim.leaks and claim.source.url for claim in found.values())
+    assert all(claim.leaks and (claim.source.url or "").startswith("https://") for claim in found.values())
     assert {figure.corpus: figure.value for figure in found["cnn_attn"].figures}["emo_db"] == 99.53
     assert found["cta_rnn"].figures == ()
     assert all(figure.corpus in CORPORA and figure.metric in METRICS for claim in claims() for figure in claim.figures)
+
+
+@pytest.mark.parametrize(
+    ("protocol", "repeats"), [("as_co_attn", True), ("as_co_attn_sessions", True), ("as_co_attns", False), ("co_attn", False)]
+)
+def test_a_protocol_repeats_the_paper_whose_whole_name_it_has(protocol: str, repeats: bool) -> None:
+    (claim,) = (claim for claim in claims() if claim.model == "co_attn")
+    assert claim.repeated_by(protocol) is repeats
 
 
 def test_a_figure_names_a_protocol_that_repeats_its_paper() -> None:
