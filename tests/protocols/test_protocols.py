@@ -118,7 +118,7 @@ def test_a_split_is_the_same_each_time_and_in_any_order_of_utterances(protocol: 
         assert [sorted(side) for side in ids(ordered)] == [sorted(side) for side in ids(once)]
 
 
-@over(PROTOCOLS)
+@over([*PROTOCOLS, *(find_protocol(corpus, "random5") for corpus in sorted(CORPORA))])
 def test_the_rule_has_the_hash_that_its_version_was_published_with(protocol: Protocol) -> None:
     assert HASHES[f"{protocol.corpus} {protocol.name} {protocol.version}"] == protocol.hash
 
