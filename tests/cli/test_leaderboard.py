@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
@@ -198,6 +199,69 @@ def test_progress_is_a_table_on_a_terminal_and_lines_elsewhere(tmp_path: Path, t
     drawn.print(board.table())
     rows = [[part.strip() for part in line.split("│")[1:-1]] for line in plain.getvalue().splitlines() if line.startswith("│")]
     assert rows == [["all", "2", "1", "1", "1"], ["emo_db/b", "0", "1", "1", "1"]]
+
+
+def board_of(
+    folder: Path, cells: list[Cell], known: Mapping[tuple[str, str], list[float]], jobs: int = 1
+) -> tuple[Board, io.StringIO]:
+    """A board of cells that are all to be run, and what it prints."""
+    console = Console(file=(text := io.StringIO()), width=120)
+    return Board(cells, cells, Settings(folder, folder), known, jobs, console), text
+
+
+def test_a_cell_that_is_interrupted_is_still_left(tmp_path: Path) -> None:
+    board, text = board_of(tmp_path, [cell("a", 1)], {})
+    board.tell(Outcome(board.cells["emo_db/a/fold-1"].id, "interrupted"))
+    assert board.summary() == "nothing was run; 1 left"
+    assert not text.getvalue()
+
+
+def test_what_was_measured_tells_its_time_and_the_last_one_that_nothing_is_left(tmp_path: Path) -> None:
+    cells = [cell("a", 1), cell("a", 2)]
+    board, text = board_of(tmp_path, cells, {})
+    for each in cells:
+        board.tell(Outcome(each.id, "measured", seconds=30))
+    assert text.getvalue().splitlines() == [
+        "[1/2] measured: emo_db/a/fold-1 in 30 s; left about 30 s",
+        "[2/2] measured: emo_db/a/fold-2 in 30 s",
+    ]
+
+
+@pytest.mark.parametrize(("jobs", "running", "left"), [(2, 0, "30 s"), (2, 1, "30 s"), (1, 3, "20 s")])
+def test_the_time_that_is_left_is_that_of_as_many_at_once_as_run(jobs: int, running: int, left: str, tmp_path: Path) -> None:
+    cells = [cell("a", fold) for fold in range(1, 8)]
+    (tmp_path / "emo_db" / "a").mkdir(parents=True)
+    for fold in range(1, running + 1):
+        (tmp_path / "emo_db" / "a" / f".fold-{fold}.lock").touch()
+    board, text = board_of(tmp_path, cells, {("a", "emo_db"): [10.0]}, jobs)
+    board.tell(Outcome(cells[-1].id, "failed"))
+    assert text.getvalue().endswith(f"; left about {left}\n")
+
+
+def test_what_runs_stands_before_what_waits(tmp_path: Path) -> None:
+    (tmp_path / "emo_db" / "b").mkdir(parents=True)
+    (tmp_path / "emo_db" / "b" / ".fold-1.lock").touch()
+    board, _ = board_of(tmp_path, [cell("a", 1), cell("b", 1)], {})
+    assert list(board.table().columns[0].cells) == ["all", "emo_db/b", "emo_db/a"]
+
+
+def test_words_of_a_log_are_printed_as_they_are(tmp_path: Path) -> None:
+    board, text = board_of(tmp_path, [cell("a", 1)], {})
+    board.tell(Outcome("emo_db/a/fold-1", "failed", "KeyError: '[/bold]' of [red]"))
+    assert "(KeyError: '[/bold]' of [red])" in text.getvalue()
+
+
+def test_what_runs_is_ended_when_its_outcome_cannot_be_shown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    board, _ = board_of(tmp_path, [cell("a", 1)], {})
+    running = outcomes(Outcome("emo_db/a/fold-1", "done"), None)
+
+    def interrupt(outcome: Outcome) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(board, "tell", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        board.follow(running)
+    assert next(running, "ended") == "ended"
 
 
 @pytest.mark.parametrize("arguments", [[], ["--data.corpus=demo"]])
