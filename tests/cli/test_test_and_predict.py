@@ -15,9 +15,9 @@ import torch
 import ser_zoo
 from ser_zoo.cli import main
 from ser_zoo.data import SERDataModule
-from ser_zoo.errors import AudioError, EncoderError, RunError
+from ser_zoo.errors import AudioError, EncoderError, MismatchError, RunError
 from ser_zoo.evaluation import read_result
-from ser_zoo.inference import audio_paths, load_model, predict
+from ser_zoo.inference import Checkpoint, audio_paths, check_identity, find_device, load_model, predict, read_checkpoint
 from tests.cli.commands import QUICK, fit_command
 from tests.releases import write_emo_db
 from tests.tiny import tiny_encoder
@@ -65,6 +65,27 @@ def test_another_fold_or_protocol_is_refused_unless_allowed(
     assert "UA" in printed
     assert "NOT WHAT IT WAS TRAINED FOR" in printed
     assert expected in json.loads(written.read_text())["mismatch"]
+
+
+@pytest.mark.parametrize("key", ["corpus", "protocol", "protocol_hash", "fold"])
+@pytest.mark.filterwarnings("ignore:.*is not complete")
+def test_all_that_a_checkpoint_was_trained_on_is_compared(key: str, small_emo_db: Path) -> None:
+    data = SERDataModule("emo_db", str(small_emo_db))
+    same = Checkpoint("egemaps", data.labels, data.identity(), {}, {})
+    assert check_identity(same, data) == ""
+    other = same._replace(trained_on=data.identity() | {key: "other"})
+    with pytest.raises(MismatchError, match=rf"not trained for this test \({key} was other, is [^;]*\)"):
+        check_identity(other, data)
+    assert check_identity(other, data, allow=True) == f"{key} was other, is {data.identity()[key]}"
+
+
+@pytest.mark.filterwarnings("ignore:.*is not complete")
+def test_labels_in_another_order_and_a_checkpoint_of_unknown_data_are_refused(small_emo_db: Path) -> None:
+    data = SERDataModule("emo_db", str(small_emo_db))
+    with pytest.raises(MismatchError, match="Expected the same labels"):
+        check_identity(Checkpoint("egemaps", data.labels[::-1], data.identity(), {}, {}), data)
+    with pytest.raises(MismatchError, match="corpus was None, is emo_db"):
+        check_identity(Checkpoint("egemaps", data.labels, None, {}, {}), data)
 
 
 @pytest.mark.parametrize("verb", ["test", "robustness"])
@@ -302,12 +323,35 @@ def test_the_advice_on_an_encoder_names_the_option_of_the_command(
     assert "--model.encoder" not in error
 
 
+@pytest.mark.parametrize("accelerator", ["mps", None])
+def test_auto_is_the_accelerator_of_the_machine_or_its_processor(
+    accelerator: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.accelerator, "is_available", lambda: accelerator is not None)
+    monkeypatch.setattr(torch.accelerator, "current_accelerator", lambda: torch.device(str(accelerator)))
+    assert find_device("auto") == torch.device(accelerator or "cpu")
+
+
 @pytest.mark.skipif(torch.cuda.is_available(), reason="a machine without CUDA is meant")
 def test_predict_explains_a_device_that_cannot_be_used(
     checkpoint: Path, small_emo_db: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["predict", "--ckpt_path", str(checkpoint), str(small_emo_db), "--device", "cuda"]) == 1
     assert "--device cuda cannot be used here" in capsys.readouterr().err
+
+
+def test_a_model_is_loaded_ready_to_predict(checkpoint: Path) -> None:
+    assert not any(module.training for module in load_model(checkpoint).modules())
+
+
+def test_a_checkpoint_that_may_not_be_read_is_not_called_damaged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise PermissionError("Permission denied")
+
+    (tmp_path / "best.ckpt").touch()
+    monkeypatch.setattr(torch, "load", refuse)
+    with pytest.raises(RunError, match=r"best\.ckpt cannot be read: Permission denied"):
+        read_checkpoint(tmp_path / "best.ckpt")
 
 
 def test_load_model_needs_a_checkpoint(tmp_path: Path) -> None:
