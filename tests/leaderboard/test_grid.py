@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,13 +12,14 @@ import yaml
 from ser_zoo.cli.leaderboard import resolve
 from ser_zoo.corpora import create_corpus
 from ser_zoo.corpora.manifest import places
+from ser_zoo.data import SERDataModule
 from ser_zoo.data.prepare import prepare
 from ser_zoo.encoders.checkpoint import BUNDLED
 from ser_zoo.errors import ProtocolError, SERZooError, UnknownNameError
 from ser_zoo.leaderboard import grid as module
 from ser_zoo.leaderboard.execute import difference
 from ser_zoo.leaderboard.grid import Cell, digest, manifest_of, read_grid, shard
-from tests.releases import write_emo_db
+from tests.releases import ravdess_names, write_emo_db, write_ravdess
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*is not complete")
 ROOT = Path(__file__).resolve().parents[2]
@@ -56,6 +58,27 @@ def test_the_seeds_of_a_run_stand_in_place_of_those_of_all(folder: Path) -> None
     assert [cell.group.rpartition("/")[2] for cell in found] == ["seed-3", "seed-1", "seed-2"]
 
 
+def test_the_encoders_and_measures_of_a_run_stand_in_place_of_those_of_all(folder: Path) -> None:
+    own = run(models=["probe"], folds=[1], encoders=["$ENCODERS/base"], measure=["robustness"])
+    of_all = run(models=["probe"], folds=[1])
+    found = cells(folder, own, of_all, encoders=["$ENCODERS/tiny"], measure=["profile"])
+    assert [(cell.group.split("/")[3], cell.measures) for cell in found] == [("base", ("robustness",)), ("tiny", ("profile",))]
+
+
+@pytest.mark.parametrize("encoder", ["./encoders/tiny", "~/encoders/tiny", "${ENCODERS}/tiny"])
+def test_a_folder_of_an_encoder_is_found_from_the_file_and_from_home(
+    encoder: str, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(folder))
+    (found,) = cells(folder, run(models=["probe"], folds=[1]), encoders=[encoder])
+    assert f"--model.encoder={folder}/encoders/tiny" in found.arguments
+
+
+def test_folders_of_further_rows_lie_beside_the_file(folder: Path) -> None:
+    (folder / "grid.yaml").write_text(yaml.safe_dump({"runs": [run(folds=[1])], "durations": ["rows"]}))
+    assert read_grid(folder / "grid.yaml", resolve, write=False).durations == (folder / "rows",)
+
+
 def test_models_corpora_encoders_seeds_and_folds_are_multiplied(folder: Path) -> None:
     found = cells(
         folder,
@@ -82,13 +105,18 @@ def test_all_folds_of_each_protocol_are_taken_by_default(folder: Path) -> None:
     assert "--data.protocol=pairs5" in found[0].arguments
 
 
+def test_all_folds_are_those_that_the_release_allows(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ser_zoo.protocols.Protocol.folds_of", lambda self, utterances: 3)
+    assert [cell.fold for cell in cells(folder, run(folds="all"))] == [1, 2, 3]
+
+
 def test_what_a_model_costs_is_measured_once_and_robustness_on_every_fold(folder: Path) -> None:
-    found = cells(folder, run(folds=[2, 5], seeds=[1, 3], measure=["profile", "robustness"]))
+    found = cells(folder, run(folds=[5, 2], seeds=[3, 1], measure=["profile", "robustness"]))
     assert {(cell.parts["config"]["seed_everything"], cell.fold): cell.measures for cell in found if "egemaps" in cell.id} == {
-        (1, 2): ("profile", "robustness"),
-        (1, 5): ("robustness",),
-        (3, 2): (),
-        (3, 5): (),
+        (3, 2): ("profile", "robustness"),
+        (3, 5): ("robustness",),
+        (1, 2): (),
+        (1, 5): (),
     }
     with pytest.raises(UnknownNameError, match=r"run 1.*measure.*robustnes.*robustness"):
         cells(folder, run(measure=["robustnes"]))
@@ -162,11 +190,13 @@ def test_only_reads_no_corpus_that_it_does_not_need(folder: Path, monkeypatch: p
         ([run(arguments={"trainer.epochs": 3})], {}, SERZooError, r"run 1: ser-zoo fit refuses .*trainer.epochs"),
         ([run(), run(seeds=[2, 1])], {}, SERZooError, r"run 2: emo_db/loso10/egemaps/none/seed-1 is that of run 1"),
         ([run(config="x.yaml")], {}, SERZooError, r"run 1 has config and models"),
+        ([{"config": "x.yaml", "corpora": ["emo_db"]}], {}, SERZooError, r"run 1 has config and corpora"),
         ([{"config": "x.yaml"}], {}, SERZooError, r"run 1, config: there is no file .*x.yaml"),
         ([{"models": ["egemaps"]}], {}, SERZooError, r"run 1 names nothing to run"),
         ([], {}, SERZooError, r"runs: found \[\]. Expected a list"),
         (["egemaps"], {}, SERZooError, r"run 1: found 'egemaps'. Expected a mapping with the keys models, corpora"),
         ([run(models=["probe"])], {"encoders": ["$NO_SUCH/tiny"]}, SERZooError, r"variable NO_SUCH, .*folder that holds tiny"),
+        ([run(models=["probe"])], {"encoders": ["${NO_SUCH}/tiny"]}, SERZooError, r"environment variable NO_SUCH"),
         ([run(models=["probe"])], {"encoders": ["$ENCODERS/large"]}, SERZooError, r"there is no folder .*encoders/large"),
     ],
 )
@@ -250,6 +280,36 @@ def test_the_digest_of_a_release_follows_its_audio_and_not_its_place_or_time(tmp
     recordings = sorted((roots[0] / "wav").iterdir())
     recordings[0].write_bytes(recordings[1].read_bytes())
     assert digest(manifest_of(corpora[0], write=False)) != first
+
+
+@pytest.mark.parametrize("change", [{"label": "fear"}, {"speaker": "08"}, {"text": "a02"}])
+def test_the_digest_of_a_release_follows_what_is_said_of_an_utterance(change: dict[str, str], tmp_path: Path) -> None:
+    manifest = manifest_of(create_corpus("emo_db", write_emo_db(tmp_path / "emo_db", ["03"], "WN", 1)), write=False)
+    first, *others = manifest.entries
+    changed = replace(first, utterance=replace(first.utterance, **change))  # type: ignore[arg-type]
+    assert digest(replace(manifest, entries=[changed, *others])) != digest(manifest)
+
+
+def test_a_grid_tells_releases_and_labels_apart_and_names_all_corpora_of_a_run(tmp_path: Path) -> None:
+    for name, takes in (("a", 1), ("b", 2)):
+        write_emo_db(tmp_path / name / "emo_db", ["03", "08"], "WNL", takes)
+        write_ravdess(tmp_path / name / "ravdess", ravdess_names(["03", "08"], takes=takes))
+    corpora = module._Corpora(write=False)
+    one, other, fewer = (
+        corpora.of(SERDataModule("emo_db", str(tmp_path / name / "emo_db"), labels=labels))
+        for name, labels in (("a", None), ("b", None), ("b", "common4"))
+    )
+    assert [len(utterances) for utterances, _ in (one, other, fewer)] == [6, 12, 8]
+    assert one[1] != other[1] == fewer[1]
+    _, several = corpora.of(SERDataModule("emo_db,ravdess", str(tmp_path / "a")))
+    ravdess = digest(manifest_of(create_corpus("ravdess", tmp_path / "a" / "ravdess"), write=False))
+    assert several == f"{one[1]}+{ravdess}"
+
+
+def test_a_grid_that_is_only_looked_at_writes_no_manifest(folder: Path) -> None:
+    root = write_emo_db(folder / "mine", takes=1, emotions="WTN")
+    cells(folder, run(folds=[1], arguments={"data.root": str(root)}))
+    assert not any(path.exists() for path in places(create_corpus("emo_db", root)))
 
 
 def test_a_manifest_is_written_only_when_asked(tmp_path: Path) -> None:
