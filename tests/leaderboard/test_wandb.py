@@ -86,6 +86,21 @@ def test_the_report_is_saved_under_project_and_title(
     assert "https://reports.example/1" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize(
+    ("variable", "arguments", "project"),
+    [(None, [], "ser-zoo"), ("theirs", [], "theirs"), ("theirs", ["--project=mine"], "mine")],
+)
+def test_the_project_is_the_one_named_else_that_of_the_environment(
+    variable: str | None, arguments: list[str], project: str, results: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+    if variable:
+        monkeypatch.setenv("WANDB_PROJECT", variable)
+    monkeypatch.setattr(dashboard, "write_wandb", lambda _, project, *more: asked.append(project))
+    assert main(["leaderboard", "wandb", str(results), *arguments]) == 0
+    assert asked == [project]
+
+
 def test_an_earlier_report_is_replaced(results: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     earlier = reports.Report("mine", entity="somebody", title="old", blocks=[reports.P("old")])
     monkeypatch.setenv("WANDB_API_KEY", "k" * 40)
