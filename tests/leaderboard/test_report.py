@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from ser_zoo.cli import main
 from ser_zoo.errors import RunError, SERZooError
 from ser_zoo.evaluation import pool, read_result
 from ser_zoo.leaderboard import report
@@ -342,6 +343,22 @@ def test_a_readme_gets_its_tables_between_the_markers_and_goes_stale(tmp_path: P
     write_entry(results, "cta_rnn", 0.3)
     with pytest.raises(RunError, match="not those of the rows"):
         update_readme(readme, results, check=True)
+
+
+def test_reports_go_to_the_folder_that_is_named_and_a_check_writes_none(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_entry(tmp_path / "rows", "probe")
+    readme = tmp_path / "README.md"
+    readme.write_text(f"{BEGIN}\n{END}\n")
+    before = sorted(tmp_path.rglob("*"))
+    assert main(["leaderboard", "report", str(tmp_path / "rows"), f"--readme={readme}", "--check"]) == 1
+    assert sorted(tmp_path.rglob("*")) == before
+    with pytest.raises(SystemExit):
+        main(["leaderboard", "report", str(tmp_path / "rows"), "--check"])
+    assert "--check needs --readme" in capsys.readouterr().err
+    assert main(["leaderboard", "report", str(tmp_path / "rows"), f"--output={tmp_path / 'page'}"]) == 0
+    assert {path.parent for path in tmp_path.rglob("leaderboard.*")} == {tmp_path / "page"}
 
 
 @pytest.mark.parametrize("text", ["nothing", BEGIN, f"{END}\n{BEGIN}", f"{BEGIN}\n{END}\n{BEGIN}\n{END}"])
