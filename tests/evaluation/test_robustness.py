@@ -360,9 +360,25 @@ def test_what_does_not_belong_together_is_not_pooled() -> None:
         pool_robustness([])
     with pytest.raises(RunError, match="one is there twice"):
         pool_robustness([first, first])
-    for key, value in (("model", "cnn_attn"), ("seed", 8), ("perturbation_seed", 1), ("encoder", "whisper-base")):
+    for key, value in (
+        ("model", "cnn_attn"),
+        ("seed", 8),
+        ("perturbation_seed", 1),
+        ("encoder", "whisper-base"),
+        ("synthetic", True),
+        ("corpus", "ravdess"),
+        ("labels", ["neutral", "anger"]),
+    ):
         with pytest.raises(RunError, match=f"differ in {key}"):
             pool_robustness([first, report_of(2, counts, counts, **{key: value})])
+    for key, value in (("hash", "1" * 12), ("world", "as_published"), ("version", 2)):
+        other = report_of(2, counts, counts, protocol={**first["protocol"], key: value})
+        with pytest.raises(RunError, match="differ in protocol"):
+            pool_robustness([first, other])
+    louder = report_of(2, counts, counts)
+    louder["perturbations"]["white_0"]["level"] = 10
+    with pytest.raises(RunError, match="differ in perturbations"):
+        pool_robustness([first, louder])
     fewer = report_of(2, counts, counts)
     fewer["perturbations"] = {"crop": {**PERTURBATIONS["crop"].describe(), **fewer["clean"]}}
     with pytest.raises(RunError, match="differ in perturbations"):
