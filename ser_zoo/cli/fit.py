@@ -52,8 +52,9 @@ PASSING_SETTINGS = (
     "trainer.enable_model_summary",
     "trainer.log_every_n_steps",
 )
-# How jsonargparse names what it does not know, on the command line and in a file.
-UNKNOWN = re.compile(r"(?<= )--([^\s=]+)|Group '([^']+)' does not accept option '([^']+)'|Option '([^']+)' is not accepted")
+# How jsonargparse names what it does not know: all on the command line at once, in a file the first.
+UNKNOWN_ARGUMENTS = "unrecognized arguments: "
+UNKNOWN_KEY = re.compile(r"Group '([^']+)' does not accept option '([^']+)'|Option '([^']+)' is not accepted")
 
 
 class Parser(LightningArgumentParser):
@@ -61,8 +62,11 @@ class Parser(LightningArgumentParser):
 
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
         """End with the message, or raise it where ``exit_on_error`` is False."""
-        unknown = [".".join(filter(None, match.groups())) for match in UNKNOWN.finditer(message)]
-        hints = (did_you_mean(f"--{name}", self._option_string_actions, alike=0.85) for name in unknown)
+        if message.startswith(UNKNOWN_ARGUMENTS):
+            unknown = [word.partition("=")[0] for word in message.split() if word.startswith("--")]
+        else:
+            unknown = [f"--{'.'.join(filter(None, match.groups()))}" for match in UNKNOWN_KEY.finditer(message)]
+        hints = (did_you_mean(name, self._option_string_actions, alike=0.85) for name in unknown)
         super().error(". ".join([message, *filter(None, hints)]), ex)
 
 

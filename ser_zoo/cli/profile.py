@@ -70,7 +70,7 @@ def run(argv: Sequence[str]) -> int:
 
 
 def _parser(name: str | None) -> LightningArgumentParser:
-    parser = Parser(prog="ser-zoo profile", usage=USAGE, description=DESCRIPTION)
+    parser = Parser(prog="ser-zoo profile", usage=USAGE, description=DESCRIPTION, allow_abbrev=False)
     add_model_arguments(parser, name)
     parser.add_argument("--ckpt_path", type=Path | None, default=None, help="profile this checkpoint instead")
     parser.add_argument("--encoder", type=str | None, default=None, help="the checkpoint's encoder, if it has moved")

@@ -345,10 +345,17 @@ def test_an_error_names_what_comes_near_an_unknown_option(
     assert told in capsys.readouterr().err
 
 
-def test_an_argument_is_not_cut_short(capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_option_that_is_known_but_wrong_has_no_others_named(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit, match="2"):
-        main(["fit", "--model", "cnn_attn", "--data", "emo_db", "--model.optim.los", "focal"])
-    assert "unrecognized arguments: --model.optim.los" in capsys.readouterr().err
+        main(["fit", "--model", "cnn_attn", "--data", "emo_db", "--trainer.max_epochs"])
+    assert capsys.readouterr().err.endswith("error: argument --trainer.max_epochs: expected one argument\n")
+
+
+@pytest.mark.parametrize("command", ["fit --data emo_db", "profile"])
+def test_an_argument_is_not_cut_short(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        main([*command.split(), "--model", "cnn_attn", "--model.channe", "8"])
+    assert "unrecognized arguments: --model.channe" in capsys.readouterr().err
 
 
 def test_help_of_fit_lists_data_and_trainer() -> None:
