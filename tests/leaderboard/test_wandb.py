@@ -179,6 +179,7 @@ def test_the_project_is_the_one_named_else_that_of_the_environment(
     variable: str | None, arguments: list[str], project: str, results: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked: list[str] = []
+    monkeypatch.delenv("WANDB_PROJECT", raising=False)
     if variable:
         monkeypatch.setenv("WANDB_PROJECT", variable)
     monkeypatch.setattr(dashboard, "write_wandb", lambda _, project, *more: asked.append(project))
