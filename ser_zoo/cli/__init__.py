@@ -6,6 +6,7 @@ Nothing here or in the listing verbs imports torch or lightning, so that help an
 from __future__ import annotations
 
 import importlib
+import os
 import sys
 import warnings
 from collections.abc import Sequence
@@ -47,6 +48,19 @@ def main(argv: Sequence[str] | None = None) -> int:
     Returns:
         The exit status: 0; 1 for a mistake that is explained on stderr; 2 for a wrong call.
     """
+    try:
+        try:
+            return _run(argv)
+        finally:
+            print(end="", flush=True)  # Python's own flush at the end could only complain
+    except BrokenPipeError:  # the reader of our output (head, less) has closed it
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        for descriptor in (1, 2):
+            os.dup2(nowhere, descriptor)
+        return 0
+
+
+def _run(argv: Sequence[str] | None) -> int:
     arguments = list(sys.argv[1:] if argv is None else argv)
     text = HELP.format(verbs="\n".join(f"  {verb:<13}{summary}" for verb, summary in VERBS.items()))
     if not arguments or arguments[0] in ("-h", "--help"):
@@ -85,9 +99,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         except KeyboardInterrupt:
             print("ser-zoo: interrupted", file=sys.stderr)
             return 130
-        except BrokenPipeError:  # the reader of our output (head, less) has closed it
-            sys.stderr.close()
-            return 0
+        except BrokenPipeError:
+            raise
         except OSError as error:  # a folder that may not be written to, a full disk
             if error.filename is None:
                 raise

@@ -38,7 +38,10 @@ def table(rows: Sequence[Mapping[str, Any]], title: str | None = None) -> None:
         drawn.add_row(*(_text(value) for value in row.values()))
     if title:
         print(title)
-    Console(width=None if sys.stdout.isatty() else WIDE).print(drawn)
+    try:
+        Console(width=None if sys.stdout.isatty() else WIDE).print(drawn)
+    except SystemExit as error:  # rich's answer to a reader that has closed our output
+        raise BrokenPipeError from error
 
 
 def _text(value: object) -> str:

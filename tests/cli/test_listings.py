@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 
@@ -22,6 +23,20 @@ def test_help_names_every_verb(capsys: pytest.CaptureFixture[str]) -> None:
 def test_the_package_runs_as_the_command_does() -> None:
     command = [sys.executable, "-m", "ser_zoo", "--version"]
     assert subprocess.run(command, capture_output=True, text=True, check=True).stdout == f"ser-zoo {__version__}\n"
+
+
+@pytest.mark.parametrize("arguments", ["--help", "corpora --help", "corpora", "corpora --format=json"])
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+def test_a_reader_that_has_closed_our_output_is_no_failure(arguments: str, unbuffered: str) -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    command = [sys.executable, "-m", "ser_zoo", *arguments.split()]
+    environment = {**os.environ, "PYTHONUNBUFFERED": unbuffered}
+    try:
+        ended = subprocess.run(command, stdout=writer, stderr=subprocess.PIPE, text=True, env=environment)
+    finally:
+        os.close(writer)
+    assert (ended.returncode, ended.stderr) == (0, "")
 
 
 def test_no_verb_is_a_wrong_call(capsys: pytest.CaptureFixture[str]) -> None:
