@@ -4,12 +4,15 @@ import json
 import os
 import subprocess
 import sys
+import warnings
+from collections.abc import Sequence
 
 import pytest
 
 from ser_zoo import __version__
-from ser_zoo.cli import main, tables
+from ser_zoo.cli import main, models, tables
 from ser_zoo.corpora import CORPORA
+from ser_zoo.errors import SERZooError, SERZooWarning
 from ser_zoo.models import list_models, model_class
 
 
@@ -37,6 +40,56 @@ def test_a_reader_that_has_closed_our_output_is_no_failure(arguments: str, unbuf
     finally:
         os.close(writer)
     assert (ended.returncode, ended.stderr) == (0, "")
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "told"),
+    [
+        (SERZooError("No such thing."), 1, "error: No such thing."),
+        (KeyboardInterrupt(), 130, "interrupted"),
+        (PermissionError(13, "Permission denied", "/a/b"), 1, "error: Cannot use /a/b: Permission denied. Expected a place"),
+    ],
+)
+def test_what_ends_a_verb_is_told_on_stderr_with_its_exit_status(
+    error: BaseException, status: int, told: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def end(_: Sequence[str]) -> int:
+        raise error
+
+    monkeypatch.setattr(models, "run", end)
+    assert main(["models"]) == status
+    printed = capsys.readouterr()
+    assert printed.err.startswith(f"ser-zoo: {told}")
+    assert not printed.out
+
+
+def test_an_error_of_the_system_that_names_no_file_is_not_explained(monkeypatch: pytest.MonkeyPatch) -> None:
+    def end(_: Sequence[str]) -> int:
+        raise OSError(12, "Cannot allocate memory")
+
+    monkeypatch.setattr(models, "run", end)
+    with pytest.raises(OSError, match="Cannot allocate memory"):
+        main(["models"])
+
+
+def test_warnings_are_shown_each_time_and_those_of_others_as_they_are(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    others: list[str] = []
+
+    def warn(_: Sequence[str]) -> int:
+        for _ in range(2):
+            warnings.warn("Something is missing.", SERZooWarning, stacklevel=1)
+        warnings.warn("Something is old.", UserWarning, stacklevel=1)
+        return 0
+
+    monkeypatch.setattr(models, "run", warn)
+    with warnings.catch_warnings():
+        warnings.simplefilter("default")
+        monkeypatch.setattr(warnings, "showwarning", lambda message, *_: others.append(str(message)))
+        assert main(["models"]) == 0
+    assert capsys.readouterr().err == "ser-zoo: warning: Something is missing.\n" * 2
+    assert others == ["Something is old."]
 
 
 def test_no_verb_is_a_wrong_call(capsys: pytest.CaptureFixture[str]) -> None:
