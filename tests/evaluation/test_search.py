@@ -15,7 +15,7 @@ from torch import tensor
 from ser_zoo.data import SERDataModule
 from ser_zoo.errors import ProtocolError, RunError, SERZooError
 from ser_zoo.evaluation import Run, search
-from ser_zoo.evaluation.search import Planned, Sweep, Trial, read_sweep, run_search, validate_fold
+from ser_zoo.evaluation.search import Planned, Sweep, Trial, ranked, read_sweep, run_search, validate_fold
 
 optuna = pytest.importorskip("optuna")
 RATE = {"distribution": "log_uniform_values", "min": 1.0e-4, "max": 1.0}
@@ -43,7 +43,7 @@ class Searcher:
 
     def __call__(self, score: Score, trials: int, name: str = "s", **changes: Any) -> tuple[list[Trial], dict[str, Any]]:
         def fake(run: Run, data: SERDataModule, *_: object, callbacks: Any) -> dict[str, float]:
-            return dict.fromkeys(search.GOALS, score(run.arguments, data.fold, callbacks))
+            return {**dict.fromkeys(search.GOALS, -1.0), self.sweep.metric: score(run.arguments, data.fold, callbacks)}
 
         self.patch.setattr(search, "validate_fold", fake)
 
@@ -82,6 +82,11 @@ def test_a_sweep_file_is_read_with_its_distributions_named(tmp_path: Path) -> No
         ({"parameters": {"lr": {**RATE, "min": 0.0}}}, "with logarithms above 0"),
         ({"parameters": {"lr": {"min": 2.0, "max": 1.0}}}, "expected min <= max"),
         ({"parameters": {"lr": {"min": 2.0}}}, "expected min and max"),
+        ({"parameters": {"lr": {"min": True, "max": 2.0}}}, "min is True; expected a number"),
+        ({"parameters": {"lr": {"distribution": "int_uniform", "min": 1, "max": 2.5}}}, "max is 2.5; expected a whole number"),
+        ({"parameters": {"lr": {"distribution": "q_uniform", "min": 0.0, "max": 1.0, "q": 0}}}, "and q above 0"),
+        ({"parameters": {"lr": 0.1}}, "0.1 is no distribution"),
+        ({"parameters": {"lr": {"values": 0.1}}}, "expected a list"),
         ({"parameters": {"lr": {"values": []}}}, "expected a list"),
         ({"parameters": {"model": {"parameters": {"lr": RATE}}}}, "names with dots"),
         ({"parameters": {}}, "no parameters"),
@@ -89,13 +94,43 @@ def test_a_sweep_file_is_read_with_its_distributions_named(tmp_path: Path) -> No
         ({"metric": {"name": "val/loss", "goal": "maximize"}}, "val/loss (minimize)"),
         ({"method": "grid"}, "Unknown method"),
         ({"command": ["python", "train.py"]}, "ser-zoo, fit"),
+        ({"command": ["ser-zoo", "fit", "${args}", "--wandb"]}, "as the last"),
         ({"early_terminate": {"type": "hyperband", "max_iter": 3}}, "min_iter"),
+        ({"early_terminate": {"type": "hyperband", "min_iter": 0}}, "min_iter"),
+        ({"early_terminate": {"type": "envelope", "min_iter": 3}}, "Expected type: hyperband"),
         ({"run_cap": 3}, "Unknown section"),
     ],
 )
 def test_what_a_sweep_file_must_not_say_is_refused(changes: dict[str, Any], told: str, tmp_path: Path) -> None:
     with pytest.raises(SERZooError, match=told.replace("(", r"\(").replace(")", r"\)")):
         sweep_of(tmp_path, **changes)
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        (None, "Cannot read the sweep .*No such file"),
+        (b"method: [", "Cannot read the sweep"),
+        (b"\xff", "Cannot read the sweep"),
+        (b"- bayes", "holds .'bayes'.; expected method, metric, command and parameters"),
+    ],
+)
+def test_a_file_that_is_no_sweep_is_explained(content: bytes | None, told: str, tmp_path: Path) -> None:
+    if content is not None:
+        (tmp_path / "sweep.yaml").write_bytes(content)
+    with pytest.raises(SERZooError, match=told):
+        read_sweep(tmp_path / "sweep.yaml")
+
+
+def test_a_sweep_is_told_from_another_by_the_content_of_its_file(tmp_path: Path) -> None:
+    first, second = sweep_of(tmp_path), sweep_of(tmp_path, method="random")
+    assert first.hash == sweep_of(tmp_path).hash
+    assert first.hash != second.hash
+
+
+def test_the_arguments_of_a_sweep_are_those_after_fit_whatever_starts_it(tmp_path: Path) -> None:
+    command = ["${env}", "python", "-m", "ser_zoo", "fit", "--model", "probe", "${args}"]
+    assert sweep_of(tmp_path, command=command).base == ("--model", "probe")
 
 
 def test_draws_keep_to_the_space(searcher: Searcher) -> None:
@@ -129,14 +164,35 @@ def test_the_best_of_a_search_is_found_written_and_accounted_for(searcher: Searc
     assert yaml.safe_load((searcher.folder / "s" / "best.yaml").read_text()) == {"fold": 1, "search": account}
 
 
-def test_a_loss_is_minimised(searcher: Searcher) -> None:
-    searcher.sweep = sweep_of(searcher.folder, metric={"name": "val/loss", "goal": "minimize"})
-    trials, account = searcher(by_rate, 6)
-    assert account["value"] == min(trial.value for trial in trials if trial.value is not None)
+@pytest.mark.parametrize("metric", ["val/ua", "val/wa", "val/macro_f1", "val/loss"])
+def test_scores_are_maximised_and_a_loss_is_minimised(metric: str, searcher: Searcher) -> None:
+    goal, best = ("minimize", min) if metric == "val/loss" else ("maximize", max)
+    searcher.sweep = sweep_of(searcher.folder, method="random", metric={"name": metric, "goal": goal})
+    trials, account = searcher(by_rate, 4)
+    assert account["value"] == best(trial.value for trial in trials if trial.value is not None)
+
+
+@pytest.mark.parametrize(("metric", "expected"), [("val/ua", [1, 3, 0, 4]), ("val/loss", [0, 4, 1, 3])])
+def test_of_equal_trials_the_earlier_is_the_better(metric: str, expected: list[int]) -> None:
+    values = [0.25, 0.5, None, 0.5, 0.25]
+    trials = [Trial(number, "finished" if value else "pruned", value, {}, 1.0, None) for number, value in enumerate(values)]
+    assert [trial.number for trial in ranked(trials, metric)] == expected
+
+
+@pytest.mark.parametrize("method", ["bayes", "random"])
+def test_only_a_bayesian_search_learns_from_the_scores(method: str, searcher: Searcher) -> None:
+    searcher.sweep = sweep_of(searcher.folder, method=method)
+    rising, falling = (
+        [trial.values for trial in searcher(lambda *given, sign=sign: sign * by_rate(*given), 13, name)[0]]
+        for name, sign in (("rising", 1), ("falling", -1))
+    )
+    assert rising[:10] == falling[:10]
+    assert (rising == falling) == (method == "random")
 
 
 def test_the_score_is_the_mean_over_the_folds(searcher: Searcher) -> None:
     _, account = searcher(lambda values, fold, _: fold / 10, 1, folds=[2, 5])
+    assert yaml.safe_load((searcher.folder / "s" / "best.yaml").read_text())["fold"] == searcher.data.fold == 1
     assert account["value"] == pytest.approx(0.35)
     assert account["folds"] == [2, 5]
     data = searcher.data
@@ -190,9 +246,20 @@ def test_a_failing_trial_is_recorded_and_stops_nothing(searcher: Searcher) -> No
     assert account["values"]["layers"] == [1, 2]
 
 
-def test_values_that_are_no_numbers_fail(searcher: Searcher) -> None:
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_values_that_are_no_numbers_fail(value: float, searcher: Searcher) -> None:
     with pytest.raises(RunError, match=r"None of the 2 trials.*diverged"):
-        searcher(lambda *_: float("nan"), 2)
+        searcher(lambda *_: value, 2)
+
+
+def test_where_all_trials_fail_the_last_error_is_told(searcher: Searcher) -> None:
+    errors = iter(["first", "second"])
+
+    def score(*_: object) -> float:
+        raise ValueError(next(errors))
+
+    with pytest.raises(RunError, match=r"The last error: ValueError: second"):
+        searcher(score, 2)
 
 
 def test_a_trial_that_lags_behind_is_pruned_after_the_warm_up(searcher: Searcher) -> None:
@@ -201,7 +268,7 @@ def test_a_trial_that_lags_behind_is_pruned_after_the_warm_up(searcher: Searcher
     told: list[list[float]] = []
 
     def score(values: Mapping[str, Any], fold: int, callbacks: Any) -> float:
-        level = 0.1 if len(told) == 5 else 0.8
+        level = 0.1 if len(told) in (3, 5) else 0.8  # of the fourth there are too few to compare it with
         told.append([])
         for epoch in range(4):
             trainer.callback_metrics["val/ua"] = tensor(level + epoch / 100)
@@ -213,6 +280,23 @@ def test_a_trial_that_lags_behind_is_pruned_after_the_warm_up(searcher: Searcher
     assert [trial.state for trial in trials] == [*["finished"] * 5, "pruned", "finished"]
     assert [len(epochs) for epochs in told] == [4, 4, 4, 4, 4, 2, 4]
     assert account["pruned"] == 1
+
+
+def test_a_trial_of_several_folds_is_compared_by_their_mean_so_far(searcher: Searcher) -> None:
+    searcher.sweep = sweep_of(searcher.folder, early_terminate={"type": "hyperband", "min_iter": 2})
+    told: list[tuple[int, float]] = []
+    searcher.patch.setattr(optuna.Trial, "report", lambda _, value, epoch: told.append((epoch, value)))
+    trainer: Any = SimpleNamespace()
+    curves: dict[int, list[float | None]] = {2: [0.125, 0.5], 5: [0.25, None, 1.0]}  # None: the epoch was not validated
+
+    def score(values: Mapping[str, Any], fold: int, callbacks: Any) -> float:
+        for value in curves[fold]:
+            trainer.callback_metrics = {} if value is None else {"val/ua": tensor(value)}
+            callbacks[0].on_train_epoch_end(trainer, None)
+        return 0.75
+
+    searcher(score, 1, folds=[2, 5])
+    assert told == [(1, 0.125), (2, 0.5), (3, (0.75 + 0.25) / 2), (5, (0.75 + 1.0) / 2)]
 
 
 def test_without_early_termination_nothing_is_pruned(searcher: Searcher) -> None:
