@@ -7,6 +7,8 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import soundfile
@@ -16,8 +18,17 @@ import ser_zoo
 from ser_zoo.cli import main
 from ser_zoo.data import SERDataModule
 from ser_zoo.errors import AudioError, EncoderError, MismatchError, RunError
-from ser_zoo.evaluation import read_result
-from ser_zoo.inference import Checkpoint, audio_paths, check_identity, find_device, load_model, predict, read_checkpoint
+from ser_zoo.evaluation import protocol_of, read_result
+from ser_zoo.inference import (
+    Checkpoint,
+    Prediction,
+    audio_paths,
+    check_identity,
+    find_device,
+    load_model,
+    predict,
+    read_checkpoint,
+)
 from tests.cli.commands import QUICK, fit_command
 from tests.releases import write_emo_db
 from tests.tiny import tiny_encoder
@@ -65,6 +76,91 @@ def test_another_fold_or_protocol_is_refused_unless_allowed(
     assert "UA" in printed
     assert "NOT WHAT IT WAS TRAINED FOR" in printed
     assert expected in json.loads(written.read_text())["mismatch"]
+
+
+TRAINED: dict[str, Any] = {
+    "corpus": "emo_db",
+    "root": "r",
+    "protocol": "pairs5",
+    "fold": 3,
+    "sample_rate": 8000,
+    "batch_size": 16,
+}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        ([], TRAINED),
+        (["--data=emo_db", "--data.root=moved", "--data.batch_size=4"], TRAINED | {"root": "moved", "batch_size": 4}),
+        (["--data=ravdess", "--data.fold=2"], {"corpus": "ravdess", "fold": 2, "sample_rate": 8000, "batch_size": 16}),
+    ],
+)
+def test_what_a_checkpoint_says_of_its_corpus_is_not_taken_for_another(
+    arguments: list[str], expected: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: dict[str, Any] = {}
+
+    def note(**given: Any) -> None:
+        asked.update(given)
+        raise RunError("That is enough.")
+
+    monkeypatch.setattr("ser_zoo.cli.test.read_checkpoint", lambda _: Checkpoint("egemaps", ["joy"], None, {}, TRAINED))
+    monkeypatch.setattr("ser_zoo.cli.test.SERDataModule", note)
+    assert main(["test", "--ckpt_path=best.ckpt", *arguments]) == 1
+    assert asked == expected
+
+
+def test_a_checkpoint_of_plain_loaders_must_be_told_what_to_test(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("ser_zoo.cli.test.read_checkpoint", lambda _: Checkpoint("egemaps", ["joy"], None, {}, {}))
+    assert main(["test", "--ckpt_path=best.ckpt"]) == 1
+    assert "trained on plain data loaders. Say what to test it on: --data NAME." in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("protocol", "changed", "title"),
+    [
+        ("loso10", {}, "egemaps on emo_db (SYNTHETIC), loso10, fold 1"),
+        ("loso10", {"refit": True}, "egemaps on emo_db (SYNTHETIC), loso10, refit, fold 1"),
+        ("as_cnn_attn", {}, "egemaps on emo_db (SYNTHETIC), as_cnn_attn (AS PUBLISHED"),
+        ("loso10", None, "egemaps on emo_db (SYNTHETIC), loso10, fold 1 (NOT WHAT IT WAS TRAINED FOR: corpus was None"),
+    ],
+)
+@pytest.mark.filterwarnings("ignore:.*is not complete")
+def test_what_is_tested_is_said_above_its_metrics_and_in_their_file(
+    protocol: str,
+    changed: dict[str, Any] | None,
+    title: str,
+    small_emo_db: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    data = SERDataModule("emo_db", str(small_emo_db), protocol=protocol)
+    trained_on = None if changed is None else data.identity() | changed
+    arguments = {"corpus": "emo_db", "root": str(small_emo_db), "protocol": protocol}
+    asked: list[dict[str, Any]] = []
+
+    def score(model: object, data: SERDataModule, trainer: dict[str, Any]) -> SimpleNamespace:
+        asked.append(trainer)
+        return SimpleNamespace(confusion=torch.eye(3, dtype=torch.long))
+
+    monkeypatch.setattr(type(data.corpus), "synthetic", True)
+    monkeypatch.setattr(
+        "ser_zoo.cli.test.read_checkpoint", lambda _: Checkpoint("egemaps", data.labels, trained_on, {}, arguments)
+    )
+    monkeypatch.setattr("ser_zoo.cli.test.load_model", lambda *_, **__: SimpleNamespace(labels=data.labels))
+    monkeypatch.setattr("ser_zoo.cli.test.score_checkpoint", score)
+    command = ["test", "--ckpt_path=best.ckpt", "--accelerator=cpu", "--allow-mismatch", f"--output={tmp_path / 't.json'}"]
+    assert main(command) == 0
+    assert capsys.readouterr().out.startswith(title)
+    assert asked == [{"accelerator": "cpu", "devices": 1}]
+    written = json.loads((tmp_path / "t.json").read_text())
+    assert (written["model"], written["protocol"], written["identity"]) == ("egemaps", protocol_of(data), data.identity())
+    assert bool(written["mismatch"]) == (changed is None)
+    assert written["metrics"]["ua"] == 1
 
 
 @pytest.mark.parametrize("key", ["corpus", "protocol", "protocol_hash", "fold"])
@@ -171,6 +267,75 @@ def test_predict_labels_files_and_folders(
     with output.open() as file:
         lines = list(csv.DictReader(file))
     assert [line["label"] for line in lines] == [row["label"] for row in rows]
+
+
+@pytest.fixture
+def told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[Prediction]:
+    """What predict is made to answer for the recordings of a folder, whatever the checkpoint."""
+    (tmp_path / "in").mkdir()
+    predictions = []
+    for name, probabilities in (("ä.wav", {"joy": 0.75, "anger": 0.25}), ("ö.wav", {"joy": 1 / 3, "anger": 2 / 3})):
+        (tmp_path / "in" / name).touch()
+        label = max(probabilities, key=lambda key: probabilities[key])
+        predictions.append(Prediction(tmp_path / "in" / name, label, probabilities[label], probabilities, 1.5))
+    monkeypatch.setattr("ser_zoo.inference.load_model", lambda *_, **__: SimpleNamespace(calibration=None))
+    monkeypatch.setattr("ser_zoo.inference.predict", lambda *_, **__: predictions)
+    return predictions
+
+
+def test_predictions_are_written_with_their_labels_in_the_order_of_the_outputs(
+    told: list[Prediction], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    first, second = (str(item.path) for item in told)
+    command = ["predict", "--ckpt_path=best.ckpt", str(tmp_path / "in")]
+    assert main([*command, "--format=csv"]) == 0
+    table = f"""file,label,probability,temperature,probability_joy,probability_anger
+{first},joy,0.75,1.5,0.75,0.25
+{second},anger,0.66666667,1.5,0.33333333,0.66666667
+"""
+    assert capsys.readouterr().out == table
+    assert main([*command, "--format=json"]) == 0
+    printed = capsys.readouterr().out
+    assert "ä.wav" in printed
+    assert json.loads(printed) == [item._asdict() | {"path": str(item.path)} for item in told]
+    assert main([*command, f"--output={tmp_path / 'p.csv'}"]) == 0
+    assert (tmp_path / "p.csv").read_text(encoding="utf-8") == table
+    assert not capsys.readouterr().out
+    assert main(command) == 0
+    cells = [[cell.strip() for cell in line.split("│")[1:-1]] for line in capsys.readouterr().out.splitlines()]
+    assert [row for row in cells if row] == [[first, "joy", "0.7500"], [second, "anger", "0.6667"]]
+
+
+def test_predict_passes_on_how_it_is_to_be_done(
+    told: list[Prediction], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    asked: dict[str, Any] = {}
+
+    def load(path: str, **given: Any) -> SimpleNamespace:
+        asked.update(given, path=path)
+        return SimpleNamespace(calibration=None)
+
+    def answer(model: object, paths: list[Path], batch_size: int, **given: Any) -> list[Prediction]:
+        asked.update(given, paths=paths, batch_size=batch_size)
+        return told
+
+    monkeypatch.setattr("ser_zoo.inference.load_model", load)
+    monkeypatch.setattr("ser_zoo.inference.predict", answer)
+    command = ["predict", "--ckpt_path=best.ckpt", str(tmp_path / "in"), "--batch_size=3", "--device=cuda:1", "--encoder=e"]
+    for more, calibrated in (([], True), (["--raw"], False)):
+        assert main([*command, *more]) == 0
+        assert (asked["path"], asked["encoder"], asked["device"]) == ("best.ckpt", "e", "cuda:1")
+        assert (asked["paths"], asked["batch_size"]) == ([item.path for item in told], 3)
+        assert asked["calibrated"] is calibrated
+    with pytest.raises(SystemExit) as ended:
+        main([*command, "--batch_size=0"])
+    assert ended.value.code == 2
+    assert "--batch_size must be at least 1" in capsys.readouterr().err
+
+
+def test_a_wrong_path_is_noticed_before_the_model_is_loaded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ser_zoo.inference.load_model", lambda *_, **__: pytest.fail("the model was loaded"))
+    assert main(["predict", "--ckpt_path=best.ckpt", str(tmp_path / "nowhere.wav")]) == 1
 
 
 def test_predict_agrees_with_the_stored_predictions(checkpoint: Path, small_emo_db: Path) -> None:
