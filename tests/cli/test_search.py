@@ -9,10 +9,11 @@ import pytest
 import yaml
 
 from ser_zoo.cli import main
-from ser_zoo.cli.fit import parse
+from ser_zoo.cli import search as command_line
+from ser_zoo.cli.fit import PASSING, parse
 from ser_zoo.data import SERDataModule
 from ser_zoo.evaluation import read_result
-from ser_zoo.evaluation.search import as_arguments, first_values, read_sweep
+from ser_zoo.evaluation.search import Trial, as_arguments, first_values, read_sweep
 from ser_zoo.models.base import SERModule
 from tests.cli.commands import QUICK, SMALL_CNN, fit_command
 
@@ -86,6 +87,94 @@ def test_the_best_settings_are_a_configuration_whose_rows_tell_of_the_search(
     assert rows[2]["selection"]["value"] == pytest.approx(account["value"])
 
 
+SCORES = ["0.7500", "0.5000", "0.5000", "0.2500", "0.1250"]
+TRIALS = [
+    Trial(0, "failed", None, {"model.optim.lr": 0.000123456, "model.dense": 4}, 1.6, "ValueError: no\nsecond line"),
+    Trial(1, "pruned", None, {"model.optim.lr": 0.5, "model.dense": 4}, 2.0, None),
+    *(
+        Trial(number, "finished", value, {"model.optim.lr": 0.5, "model.dense": 8}, 3.0, None)
+        for number, value in enumerate((0.5, 0.25, 0.75, 0.125, 0.5, 0.0625), 2)
+    ),
+]
+
+
+@pytest.fixture
+def asked(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+    """What the search was asked for; instead of it there are `TRIALS`."""
+    asked: dict[str, Any] = {}
+    names = ("sweep", "plan", "data", "folds", "trials", "seed", "folder", "settings", "report")
+
+    def search(*given: Any) -> tuple[list[Trial], dict[str, Any]]:
+        asked.update(zip(names, given, strict=True))
+        for count, trial in enumerate(TRIALS, 1):
+            asked["report"](trial, TRIALS[:count])
+        return TRIALS, {"finished": 6, "pruned": 1, "failed": 1, "validation_speakers": [f"s{n}" for n in range(10)]}
+
+    monkeypatch.setattr(command_line, "run_search", search)
+    return asked
+
+
+def test_each_trial_is_told_as_it_ends_and_the_five_best_at_the_end(
+    asked: dict[str, Any],
+    small_emo_db: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr(type(SERDataModule("emo_db", str(small_emo_db)).corpus), "synthetic", True)
+    assert main(search_command(tmp_path, small_emo_db, "--folds=2,3", "--trials=8")) == 0
+    first, *lines = capsys.readouterr().out.splitlines()
+    title = "cnn_attn on emo_db (SYNTHETIC), loso10, validation speakers of folds 2, 3"
+    assert first == f"{title}: 8 trials in {tmp_path / 's'}"
+    assert lines[:2] == [
+        "1/8 trial 0: failed; model.optim.lr 0.0001235, model.dense 4; 2 s: ValueError: no",
+        "2/8 trial 1: pruned; model.optim.lr 0.5, model.dense 4; 2 s",
+    ]
+    assert lines[3] == "4/8 trial 3: val/ua 0.2500, best 0.5000 (trial 2); model.optim.lr 0.5, model.dense 8; 3 s"
+    assert lines[8] == f"{title}: the best of 8 trials (6 finished, 1 pruned, 1 failed)"
+    rows = [[cell.strip() for cell in line.split("│")[1:-1]] for line in lines]
+    assert [row[:2] for row in rows if row] == [[number, value] for number, value in zip("42635", SCORES, strict=True)]
+    assert all(f"s{number}" in lines[-2] for number in range(10))
+    assert lines[-1] == f"best settings: {tmp_path / 's' / 'best.yaml'}"
+
+
+def test_what_is_given_on_the_command_line_outweighs_the_sweep(
+    asked: dict[str, Any], small_emo_db: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    command = search_command(tmp_path, small_emo_db, "--trainer.max_epochs=3", "--data.fold=4", "--seed=9")
+    assert main([part for part in command if not part.startswith(("--study", "--trials"))]) == 0
+    assert asked["settings"]["trainer"]["max_epochs"] == 3
+    assert asked["settings"]["model"]["channels"] == 16
+    assert not asked["settings"].keys() & set(PASSING)
+    assert (asked["folds"], asked["trials"], asked["seed"]) == ([4], 20, 9)
+    assert asked["folder"] == Path("runs") / "search-emo_db-cnn_attn"
+
+
+def test_a_trial_has_its_values_and_one_device_and_decodes_only_what_is_not_there(
+    asked: dict[str, Any], small_emo_db: Path, tmp_path: Path
+) -> None:
+    assert main(search_command(tmp_path, small_emo_db)) == 0
+    planned = asked["plan"]({"model.dense": 4})
+    assert (planned.run.arguments["dense"], planned.run.trainer["devices"]) == (4, 1)
+    assert planned.data is asked["data"]
+    config = yaml.safe_load(planned.config(3))
+    assert (config["data"]["fold"], config["model"]["dense"]) == (3, 4)
+    other = asked["plan"]({"data.sample_rate": 8000}).data
+    assert other.preparation.sample_rate == 8000
+    assert asked["plan"]({"data.sample_rate": 8000, "model.dense": 4}).data is other
+
+
+def test_a_number_of_trials_that_makes_no_sense_is_a_wrong_call(
+    small_emo_db: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for trials in ("0", "-1", "two"):
+        with pytest.raises(SystemExit) as ended:
+            main(search_command(tmp_path, small_emo_db, f"--trials={trials}"))
+        assert ended.value.code == 2
+        assert f"'{trials}' is no number of trials; expected 1 or more" in capsys.readouterr().err
+
+
 def test_a_row_without_a_search_does_not_speak_of_one(small_emo_db: Path, tmp_path: Path) -> None:
     assert main(fit_command(small_emo_db, tmp_path / "r", epochs=1)) == 0
     assert "search" not in read_result(tmp_path / "r" / "fold-1" / "result.json")
@@ -124,7 +213,10 @@ def test_a_study_is_not_gone_on_with_under_other_conditions(
     ("more", "told"),
     [
         (["--run_dir=r"], "--run_dir is of ser-zoo fit"),
+        (["--ckpt_path", "last"], "--ckpt_path is of ser-zoo fit"),
+        (["--validate_only"], "--validate_only is of ser-zoo fit"),
         (["--trainer.devices=2"], "on one device"),
+        (["--trainer.num_nodes=2"], "on one device"),
         (["--seed=-1"], "--seed -1 makes no sense"),
         (["--seed_everything=-1"], "--seed_everything -1 makes no sense"),
         (["--trainer.accelerator=foo"], "The trainer refuses its arguments"),
