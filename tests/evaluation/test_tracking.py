@@ -4,21 +4,26 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 import struct
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 import soundfile
+import torch
 import yaml
 
 from ser_zoo.cli import main
+from ser_zoo.corpora.emo_db import EmoDB
 from ser_zoo.data import SERDataModule
 from ser_zoo.evaluation import Tracking, read_predictions, read_result, tracking
-from ser_zoo.evaluation.tracking import FoldTracker, choose_mode, describe, world_of
+from ser_zoo.evaluation.tracking import FoldTracker, attention_picture, choose_mode, describe, world_of
+from ser_zoo.features import Frames
 from ser_zoo.models.cnn_attn import CNNAttn
 from tests.cli.commands import QUICK, fit_command
 from tests.models.small import small_model
@@ -26,6 +31,7 @@ from tests.tiny import tiny_encoder
 
 wandb = pytest.importorskip("wandb")
 pytest.importorskip("matplotlib")
+from matplotlib.figure import Figure  # noqa: E402
 from wandb.proto import wandb_internal_pb2  # noqa: E402
 
 PATIENCE = 30.0  # seconds
@@ -147,7 +153,8 @@ def test_configuration_and_summary_are_those_of_the_row(folder: Path, offline: O
         key: row["metrics"][key] for key in ("wa", "ua", "macro_f1")
     }
     assert summary["recall"] == row["metrics"]["recalls"]
-    assert [summary[key] for key in ("selection", "durations")] == [row[key] for key in ("selection", "durations")]
+    known_at_the_end = ("selection", "calibration", "durations")
+    assert [summary[key] for key in known_at_the_end] == [row[key] for key in known_at_the_end]
 
 
 def test_learning_curves_are_those_that_are_kept_as_csv(folder: Path, offline: Offline) -> None:
@@ -286,6 +293,8 @@ def test_csv_and_tensorboard_loggers_get_a_version_per_fold(small_emo_db: Path, 
     [
         ({}, None, "offline"),
         ({"WANDB_API_KEY": "k" * 40}, None, "online"),
+        ({"WANDB_IDENTITY_TOKEN_FILE": "token"}, None, "online"),
+        ({"WANDB_MODE": "run", "WANDB_API_KEY": "k" * 40}, None, "online"),
         ({}, "api.wandb.ai", "online"),
         ({}, "elsewhere.example", "offline"),
         ({"WANDB_MODE": "offline", "WANDB_API_KEY": "k" * 40}, None, "offline"),
@@ -356,6 +365,7 @@ def test_only_the_first_process_has_a_run(small_emo_db: Path, tmp_path: Path, mo
     [
         (["--wandb", "--wandb_errors=-1"], "--wandb_errors -1 makes no sense"),
         (["--trainer.logger=WandbLogger", "--trainer.logger.id=abc"], "names one W&B run"),
+        (["--trainer.logger=WandbLogger", "--trainer.logger.version=abc"], "names one W&B run"),
         (["--trainer.logger+=WandbLogger", "--trainer.logger+=WandbLogger"], "names WandbLogger twice"),
     ],
 )
@@ -364,6 +374,75 @@ def test_what_makes_no_sense_is_refused(
 ) -> None:
     assert main(fit_command(small_emo_db, tmp_path / "r", *arguments)) == 1
     assert told in capsys.readouterr().err
+
+
+@pytest.fixture
+def begin(small_emo_db: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., dict[str, Any]]:
+    """Begins a run with arguments of the logger, and returns what W&B was asked for instead."""
+
+    def begin(**arguments: Any) -> dict[str, Any]:
+        asked: dict[str, Any] = {"axes": []}
+
+        def init(**given: Any) -> SimpleNamespace:
+            asked.update(given)
+            return SimpleNamespace(define_metric=lambda name, **axis: asked["axes"].append((name, axis)))
+
+        monkeypatch.setattr(wandb, "init", init)
+        data = SERDataModule("emo_db", str(small_emo_db), fold=2, sample_rate=22_050)
+        FoldTracker(Tracking(arguments), small_model("cnn_attn", tmp_path), data, 7, {"refit": False}, tmp_path / "fold-2")
+        return asked
+
+    return begin
+
+
+def test_a_run_is_where_and_how_the_user_wants_it(
+    begin: Callable[..., dict[str, Any]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    usual = begin(project=None, save_dir=None)
+    assert (usual["project"], usual["dir"], usual["mode"]) == ("ser-zoo", tmp_path / "fold-2", "offline")
+    assert usual["reinit"] == "create_new"
+    assert usual["axes"] == [(tracking.STEP, {}), ("*", {"step_metric": tracking.STEP, "step_sync": True})]
+    monkeypatch.setenv("WANDB_PROJECT", "theirs")
+    monkeypatch.setenv("WANDB_API_KEY", "k" * 40)
+    chosen = begin(save_dir=str(tmp_path / "a" / "b"), log_model=False, notes="tried")
+    assert (chosen["project"], chosen["dir"], chosen["mode"]) == ("theirs", str(tmp_path / "a" / "b"), "online")
+    assert (chosen["notes"], (tmp_path / "a" / "b").is_dir()) == ("tried", True)
+    assert not {"save_dir", "log_model", "offline"} & chosen.keys()
+    assert begin(offline=True)["mode"] == "offline"
+
+
+def test_names_are_cut_to_what_w_and_b_takes_and_still_tell_folds_and_refits_apart(
+    begin: Callable[..., dict[str, Any]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(EmoDB, "name", "c" * 130)
+    asked = begin()
+    assert asked["group"] == f"cnn_attn-{'c' * 119}"
+    assert (len(asked["name"]), asked["name"][-12:]) == (128, "-fold2-seed7")
+    assert asked["tags"] == ["honest", "c" * 64]
+
+
+@pytest.mark.parametrize("chosen", [None, "/elsewhere"])
+def test_what_waits_is_kept_with_the_fold_unless_the_user_has_a_place_for_it(
+    chosen: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if chosen is not None:
+        monkeypatch.setenv("WANDB_DATA_DIR", chosen)
+    with tracking._kept_in(tmp_path):
+        assert os.environ["WANDB_DATA_DIR"] == (chosen or str(tmp_path))
+    assert os.environ.get("WANDB_DATA_DIR") == chosen
+
+
+def test_attention_is_drawn_over_the_seconds_of_the_clip_without_padding(monkeypatch: pytest.MonkeyPatch) -> None:
+    figures: list[Figure] = []
+    save = Figure.savefig
+    monkeypatch.setattr(Figure, "savefig", lambda self, *given, **how: (figures.append(self), save(self, *given, **how))[1])
+    weights = torch.rand(1, 10, 2, generator=torch.Generator().manual_seed(0))
+    attention_picture(np.zeros(4000, np.float32), 8000, Frames(weights, torch.tensor([7])), "title")
+    above, below = (axes.images[0] for axes in figures[0].axes[:2])
+    assert [tuple(image.get_extent()[:2]) for image in (above, below)] == [(0, 0.5)] * 2
+    assert above.origin == "lower"
+    np.testing.assert_array_equal(below.get_array(), weights[0, :7].T.numpy())
+    assert figures[0].axes[0].get_xlim() == (0, 0.5)
 
 
 @pytest.mark.parametrize(
