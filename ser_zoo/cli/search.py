@@ -39,7 +39,7 @@ def run(argv: Sequence[str]) -> int:
     """Search settings."""
     quiet_lightning()
     options, rest = _parser().parse_known_args(argv)
-    if argv[0] != str(options.sweep):
+    if Path(argv[0]) != options.sweep:
         raise SERZooError(f"ser-zoo search {' '.join(argv[:2])} ...: expected the sweep file first, and options after it.")
     given = expand_names(rest)
     for option in OF_FIT_ALONE:

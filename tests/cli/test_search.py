@@ -235,6 +235,15 @@ def test_the_sweep_file_comes_first(capsys: pytest.CaptureFixture[str]) -> None:
     assert "expected the sweep file first" in capsys.readouterr().err
 
 
+def test_a_sweep_file_may_be_named_from_the_current_folder(
+    asked: dict[str, Any], small_emo_db: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    verb, _, *rest = search_command(tmp_path, small_emo_db)
+    assert main([verb, "./sweep.yaml", *rest]) == 0
+    assert asked["sweep"] == read_sweep(Path("sweep.yaml"))
+
+
 def test_an_unknown_argument_in_a_sweep_ends_it_before_any_trial(small_emo_db: Path, tmp_path: Path) -> None:
     with pytest.raises(SystemExit) as ended:
         main(search_command(tmp_path, small_emo_db, parameters={"model.optim.rate": {"values": [1.0]}}))
