@@ -21,7 +21,7 @@ import yaml
 from ser_zoo.cli import main
 from ser_zoo.corpora.emo_db import EmoDB
 from ser_zoo.data import SERDataModule
-from ser_zoo.evaluation import Tracking, read_predictions, read_result, tracking
+from ser_zoo.evaluation import Tracking, protocol_of, read_predictions, read_result, tracking
 from ser_zoo.evaluation.tracking import FoldTracker, attention_picture, choose_mode, describe, world_of
 from ser_zoo.features import Frames
 from ser_zoo.models.cnn_attn import CNNAttn
@@ -210,6 +210,25 @@ def test_row_predictions_and_certificate_are_artifacts(folder: Path, offline: Of
     certificate = json.loads(offline.artifacts("certificate")["certificate.json"].read_text())
     assert certificate["hash"] == offline.config["protocol"]["certificate"]
     assert certificate["sides"]["test"]["utterances"] == offline.config["data"]["test"]
+
+
+def test_the_certificate_that_is_sent_declares_what_the_protocol_leaks(
+    small_emo_db: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sent: list[Any] = []
+    run: Any = SimpleNamespace(id="abc", define_metric=lambda *_, **__: None, log_artifact=sent.append)
+    monkeypatch.setattr(wandb, "init", lambda **_: run)
+    data = SERDataModule("emo_db", str(small_emo_db), protocol="as_cnn_attn", sample_rate=22_050)
+    tracker = FoldTracker(Tracking(), small_model("cnn_attn", tmp_path), data, 7, {"refit": False}, tmp_path)
+    for name in ("result.json", "predictions.csv"):
+        (tmp_path / name).touch()
+    tracker._artifacts(run)
+    assert [artifact.name for artifact in sent] == ["result-abc", "certificate-abc"]
+    certificate = json.loads(Path(sent[1].manifest.entries["certificate.json"].local_path).read_text())
+    verdicts = {finding["verdict"] for finding in certificate["findings"] if finding["count"]}
+    assert "declared" in verdicts
+    assert "fails" not in verdicts
+    assert certificate["hash"] == protocol_of(data)["certificate"]
 
 
 def test_what_waits_to_be_sent_stays_in_the_folder_of_the_fold(folder: Path, offline: Offline) -> None:
