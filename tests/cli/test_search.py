@@ -216,7 +216,6 @@ def test_a_study_is_not_gone_on_with_under_other_conditions(
         (["--ckpt_path", "last"], "--ckpt_path is of ser-zoo fit"),
         (["--validate_only"], "--validate_only is of ser-zoo fit"),
         (["--trainer.devices=2"], "on one device"),
-        (["--trainer.num_nodes=2"], "on one device"),
         (["--seed=-1"], "--seed -1 makes no sense"),
         (["--seed_everything=-1"], "--seed_everything -1 makes no sense"),
         (["--trainer.accelerator=foo"], "The trainer refuses its arguments"),
@@ -228,6 +227,14 @@ def test_what_makes_no_search_is_refused(
     assert main(search_command(tmp_path, small_emo_db, *more)) == 1
     assert told in capsys.readouterr().err
     assert not (tmp_path / "s").exists()
+
+
+def test_a_search_over_several_machines_is_refused(
+    asked: dict[str, Any], small_emo_db: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(search_command(tmp_path, small_emo_db, "--trainer.num_nodes=2")) == 1
+    assert "A search trains on one device" in capsys.readouterr().err
+    assert not asked
 
 
 def test_the_sweep_file_comes_first(capsys: pytest.CaptureFixture[str]) -> None:
