@@ -16,8 +16,9 @@ from ser_zoo.errors import SERZooError, SERZooWarning
 from ser_zoo.models import list_models, model_class
 
 
-def test_help_names_every_verb(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["--help"]) == 0
+@pytest.mark.parametrize("option", ["--help", "-h"])
+def test_help_names_every_verb(option: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([option]) == 0
     printed = [line.split(maxsplit=1)[0] for line in capsys.readouterr().out.splitlines() if line.startswith("  ")]
     verbs = "fit search test robustness predict profile models corpora prepare audit leaderboard"
     assert printed[: len(verbs.split())] == verbs.split()
