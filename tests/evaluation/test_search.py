@@ -15,7 +15,7 @@ from torch import tensor
 from ser_zoo.data import SERDataModule
 from ser_zoo.errors import ProtocolError, RunError, SERZooError
 from ser_zoo.evaluation import Run, search
-from ser_zoo.evaluation.search import Planned, Sweep, Trial, ranked, read_sweep, run_search, validate_fold
+from ser_zoo.evaluation.search import Planned, Sweep, Trial, as_arguments, ranked, read_sweep, run_search, validate_fold
 
 optuna = pytest.importorskip("optuna")
 RATE = {"distribution": "log_uniform_values", "min": 1.0e-4, "max": 1.0}
@@ -133,6 +133,12 @@ def test_the_arguments_of_a_sweep_are_those_after_fit_whatever_starts_it(tmp_pat
     assert sweep_of(tmp_path, command=command).base == ("--model", "probe")
 
 
+def test_values_become_arguments_that_fit_reads_as_the_same_values() -> None:
+    values = {"model.pool": "mean", "model.layers": [1, 2], "model.optim.lr": 0.001, "model.frozen": True, "data.task": None}
+    arguments = ["--model.pool=mean", "--model.layers=[1, 2]", "--model.optim.lr=0.001", "--model.frozen=true"]
+    assert as_arguments(values) == [*arguments, "--data.task=null"]
+
+
 def test_draws_keep_to_the_space(searcher: Searcher) -> None:
     searcher.sweep = sweep_of(
         searcher.folder,
@@ -143,6 +149,7 @@ def test_draws_keep_to_the_space(searcher: Searcher) -> None:
             "step": {"distribution": "q_uniform", "min": 0.0, "max": 1.0, "q": 0.25},
             "layers": {"values": [[1, 2], [3]]},
             "kind": {"value": "adam"},
+            "decay": {"value": 0},
         },
     )
     drawn = [trial.values for trial in searcher(by_rate, 12)[0]]
@@ -150,7 +157,7 @@ def test_draws_keep_to_the_space(searcher: Searcher) -> None:
     assert {str(values["whole"]) for values in drawn} <= {"2", "3", "4"}  # whole numbers; which ones, TPE decides
     assert {values["step"] for values in drawn} <= {0, 0.25, 0.5, 0.75, 1}
     assert {str(values["layers"]) for values in drawn} <= {"[1, 2]", "[3]"}
-    assert {values["kind"] for values in drawn} == {"adam"}
+    assert {(values["kind"], values["decay"]) for values in drawn} == {("adam", 0)}
 
 
 def test_the_best_of_a_search_is_found_written_and_accounted_for(searcher: Searcher) -> None:
@@ -169,7 +176,9 @@ def test_scores_are_maximised_and_a_loss_is_minimised(metric: str, searcher: Sea
     goal, best = ("minimize", min) if metric == "val/loss" else ("maximize", max)
     searcher.sweep = sweep_of(searcher.folder, method="random", metric={"name": metric, "goal": goal})
     trials, account = searcher(by_rate, 4)
-    assert account["value"] == best(trial.value for trial in trials if trial.value is not None)
+    scores = [by_rate(trial.values, 1, ()) for trial in trials]
+    assert [trial.value for trial in trials] == scores
+    assert account["value"] == best(scores)
 
 
 @pytest.mark.parametrize(("metric", "expected"), [("val/ua", [1, 3, 0, 4]), ("val/loss", [0, 4, 1, 3])])
@@ -188,6 +197,28 @@ def test_only_a_bayesian_search_learns_from_the_scores(method: str, searcher: Se
     )
     assert rising[:10] == falling[:10]
     assert (rising == falling) == (method == "random")
+
+
+def test_a_disk_that_fills_leaves_the_best_settings_that_were_there(searcher: Searcher) -> None:
+    searcher(by_rate, 1)
+    best = searcher.folder / "s" / "best.yaml"
+    before, write = best.read_text(), Path.write_text
+
+    def fill(self: Path, text: str) -> int:
+        write(self, text[:10])
+        raise OSError(28, "No space left on device")
+
+    searcher.patch.setattr(Path, "write_text", fill)
+    with pytest.raises(OSError, match="No space left"):
+        searcher(by_rate, 2)
+    assert best.read_text() == before
+
+
+def test_a_trial_knows_the_seconds_that_it_took(searcher: Searcher) -> None:
+    ticks = iter([10.0, 12.5])
+    searcher.patch.setattr(search, "time", SimpleNamespace(perf_counter=lambda: next(ticks)))
+    (trial,), _ = searcher(by_rate, 1)
+    assert trial.seconds == 2.5
 
 
 def test_the_score_is_the_mean_over_the_folds(searcher: Searcher) -> None:
