@@ -8,6 +8,7 @@ import os
 import struct
 import time
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -22,6 +23,7 @@ from ser_zoo.cli import main
 from ser_zoo.corpora.emo_db import EmoDB
 from ser_zoo.data import SERDataModule
 from ser_zoo.evaluation import Tracking, protocol_of, read_predictions, read_result, tracking
+from ser_zoo.evaluation.result import Scored
 from ser_zoo.evaluation.tracking import FoldTracker, attention_picture, choose_mode, describe, world_of
 from ser_zoo.features import Frames
 from ser_zoo.models.cnn_attn import CNNAttn
@@ -330,6 +332,44 @@ def test_a_run_is_offline_unless_there_is_a_key(
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
     assert choose_mode() == expected
+
+
+@pytest.mark.parametrize(
+    ("settings", "machine", "expected"),
+    [
+        ({}, "elsewhere.example", "online"),
+        ({}, "api.wandb.ai", "offline"),
+        ({"api_key": "k" * 40}, None, "online"),
+        ({"mode": "offline"}, "elsewhere.example", "offline"),
+    ],
+)
+def test_a_server_of_ones_own_and_what_wandb_offline_has_written_are_heeded(
+    settings: dict[str, str], machine: str | None, expected: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    known = SimpleNamespace(**{"mode": "online", "base_url": "https://elsewhere.example", "api_key": None, **settings})
+    monkeypatch.setattr(wandb, "setup", lambda: SimpleNamespace(settings=known))
+    monkeypatch.setenv("HOME", str(tmp_path))
+    if machine:
+        (tmp_path / ".netrc").write_text(f"machine {machine} login user password {'k' * 40}\n")
+        (tmp_path / ".netrc").chmod(0o600)
+    assert choose_mode() == expected
+
+
+def test_errors_of_a_model_without_attention_are_heard_and_not_drawn(
+    small_emo_db: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run: Any = SimpleNamespace(define_metric=lambda *_, **__: None)
+    monkeypatch.setattr(wandb, "init", lambda **_: run)
+    data = SERDataModule("emo_db", str(small_emo_db), sample_rate=22_050)
+    model, ids = small_model("cnn_attn", tmp_path), [row.id for row in data.split.test[:2]]
+    precision = SimpleNamespace(forward_context=nullcontext, convert_input=lambda batch: batch)
+    trainer: Any = SimpleNamespace(lightning_module=model, precision_plugin=precision)
+    monkeypatch.setattr(CNNAttn, "attention", lambda *_: None)
+    tracker = FoldTracker(Tracking(errors=1), model, data, 7, {"refit": False}, tmp_path)
+    scored = Scored(ids, torch.tensor([0, 1]), torch.tensor([[0.75, 0.25, 0.0], [0.5, 0.25, 0.25]]))
+    table = tracker._predictions(trainer, data.labels, scored)
+    assert table.columns[-1] == "recording"
+    assert [(line[0], line[-1] is None) for line in table.data] == [(ids[1], False), (ids[0], True)]
 
 
 def test_online_without_a_key_is_refused_and_not_asked_for(
