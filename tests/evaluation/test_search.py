@@ -8,14 +8,17 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import lightning as L
 import pytest
 import yaml
+from lightning.pytorch.callbacks import Callback
 from torch import tensor
 
 from ser_zoo.data import SERDataModule
 from ser_zoo.errors import ProtocolError, RunError, SERZooError
 from ser_zoo.evaluation import Run, search
 from ser_zoo.evaluation.search import Planned, Sweep, Trial, as_arguments, ranked, read_sweep, run_search, validate_fold
+from tests.models.small import SMALL
 
 optuna = pytest.importorskip("optuna")
 RATE = {"distribution": "log_uniform_values", "min": 1.0e-4, "max": 1.0}
@@ -26,6 +29,7 @@ SWEEP: dict[str, Any] = {
     "parameters": {"lr": RATE, "layers": {"values": [[1, 2], [3]]}, "kind": {"value": "adam"}},
 }
 Score = Callable[..., float]
+QUIET = {"max_epochs": 2, "accelerator": "cpu", "enable_progress_bar": False, "enable_model_summary": False}
 
 
 def sweep_of(folder: Path, **changes: Any) -> Sweep:
@@ -356,6 +360,27 @@ def test_a_missing_optuna_is_named_with_its_extra(searcher: Searcher, monkeypatc
     monkeypatch.setitem(sys.modules, "optuna", None)
     with pytest.raises(RunError, match=r"pip install 'ser-zoo\[search\]'"):
         searcher(by_rate, 1)
+
+
+class Spoiler(Callback):
+    """Notes the metrics of each epoch, and makes nothing of the last epoch's weights."""
+
+    def __init__(self) -> None:
+        self.epochs: list[dict[str, float]] = []
+
+    def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        self.epochs.append({name: float(trainer.callback_metrics[name]) for name in search.GOALS})
+
+    def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        for weights in pl_module.parameters():
+            weights.data.zero_()
+
+
+def test_the_score_is_that_of_the_chosen_checkpoint_and_not_of_the_last_weights(small_emo_db: Path, tmp_path: Path) -> None:
+    spoiler, data = Spoiler(), SERDataModule("emo_db", str(small_emo_db), sample_rate=22_050, seed=0)
+    run = Run("cnn_attn", SMALL["cnn_attn"], QUIET, monitor="val/loss")
+    values = validate_fold(run, data, tmp_path / "f", callbacks=[spoiler])
+    assert values == pytest.approx(min(spoiler.epochs, key=lambda epoch: epoch["val/loss"]))
 
 
 def test_no_search_where_validation_is_test(searcher: Searcher, small_emo_db: Path, tmp_path: Path) -> None:
