@@ -3,15 +3,18 @@ from __future__ import annotations
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
 from ser_zoo.cli import main
 from ser_zoo.cli.robustness import show
+from ser_zoo.errors import RunError
 from ser_zoo.evaluation import read_result
-from ser_zoo.evaluation.robustness import PERTURBATIONS, pool_robustness, read_robustness
+from ser_zoo.evaluation.robustness import PERTURBATIONS, find_origin, pool_robustness, read_robustness
 from tests.cli.commands import fit_command
+from tests.evaluation.test_robustness import report_of
 from tests.releases import write_emo_db
 
 
@@ -40,6 +43,7 @@ def test_every_perturbation_is_measured_and_kept_beside_the_row(run_dir: Path, c
     assert list(report["perturbations"]) == list(PERTURBATIONS)
     for key in ("model", "corpus", "synthetic", "labels", "fold", "seed", "protocol"):
         assert report[key] == row[key]
+    assert report["epoch"] == row["selection"]["epoch"]
     assert report["clean"]["confusion"] == row["metrics"]["confusion"]
     assert report["clean"]["ua"] == row["metrics"]["ua"]
     for measured in report["perturbations"].values():
@@ -98,6 +102,26 @@ def test_the_checkpoint_must_be_the_one_that_the_row_tested(run_dir: Path, capsy
     assert read_robustness(run_dir / "alone.json")["seed"] is None
 
 
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"model": "eca_cnn"}, "model cnn_attn, not eca_cnn"),
+        ({"corpus": "ravdess"}, "corpus emo_db, not ravdess"),
+        ({"fold": 2}, "fold 1, not 2"),
+        ({"protocol": {"hash": "0" * 12}}, "protocol_hash [0-9a-f]{12}, not 0{12}"),
+    ],
+)
+def test_the_row_of_another_fold_model_or_protocol_is_not_that_of_the_checkpoint(
+    change: dict[str, Any], said: str, run_dir: Path
+) -> None:
+    path = run_dir / "fold-1" / "result.json"
+    row = json.loads(path.read_text())
+    protocol = {**row["protocol"], **change.get("protocol", {})}
+    path.write_text(json.dumps({**row, **change, "protocol": protocol}))
+    with pytest.raises(RunError, match=rf"was computed from another checkpoint than .*, which has {said}\."):
+        find_origin(checkpoint(run_dir))
+
+
 def test_another_fold_than_that_of_the_training_is_refused(
     run_dir: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -137,3 +161,12 @@ def test_what_no_person_spoke_and_what_leaks_is_called_so(run_dir: Path, capsys:
     printed = capsys.readouterr().out
     assert "SYNTHETIC" in printed
     assert "AS PUBLISHED" in printed
+
+
+def test_a_loss_of_ua_is_printed_as_a_negative_change(capsys: pytest.CaptureFixture[str]) -> None:
+    show(report_of(1, [[3, 1], [0, 2]], [[1, 3], [1, 1]]))
+    lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith("│")]
+    assert [[cell.strip() for cell in line.split("│")[1:-1]] for line in lines] == [
+        ["as recorded", "0.8333", "0.8750", "-"],
+        ["white noise at 0 dB SNR", "0.3333", "0.3750", "-0.5000"],
+    ]

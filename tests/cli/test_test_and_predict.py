@@ -476,7 +476,7 @@ def test_a_frozen_encoder_is_not_in_the_checkpoint_and_is_compared_on_loading(fu
         ser_zoo.load_model(path, encoder=str(tiny_encoder(tmp_path / "other", "whisper", seed=1)))
 
 
-@pytest.mark.parametrize(("verb", "more"), [("predict", ["clip.wav"]), ("test", []), ("profile", [])])
+@pytest.mark.parametrize(("verb", "more"), [("predict", ["clip.wav"]), ("test", []), ("robustness", []), ("profile", [])])
 def test_the_advice_on_an_encoder_names_the_option_of_the_command(
     verb: str, more: list[str], fused: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys
 ) -> None:

@@ -263,6 +263,14 @@ def logits_of(model: SERModule, data: SERDataModule, name: str) -> dict[str, tor
         return dict(zip(batch.ids, model(batch), strict=True))
 
 
+def test_a_report_names_its_encoder_and_not_the_folder_that_it_was_in(small_emo_db: Path, tmp_path: Path) -> None:
+    data = SERDataModule("emo_db", root=str(small_emo_db))
+    model = small_model("probe", tmp_path, classes=3, family="whisper")
+    model.labels = data.labels
+    report = measure_robustness(model, data, {}, CPU, epoch=4)
+    assert (report["encoder"], report["epoch"]) == ("whisper", 4)
+
+
 def test_a_front_end_computes_the_changed_waveforms(small_emo_db: Path, tmp_path: Path) -> None:
     data = SERDataModule("emo_db", root=str(small_emo_db), sample_rate=22_050)
     model = small_model("cnn_attn", tmp_path, classes=3)
@@ -392,6 +400,17 @@ def test_a_report_is_read_back_as_it_was_written_and_never_overwritten(tmp_path:
     with pytest.raises(RunError, match="exists already"):
         write_robustness(path, report)
     assert [item.name for item in path.parent.iterdir()] == ["robustness.json"]
+
+
+def test_a_report_that_cannot_be_written_to_its_end_is_not_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def half(path: Path, text: str) -> None:
+        path.write_bytes(text[: len(text) // 2].encode())
+        raise OSError("No space left on device")
+
+    monkeypatch.setattr(Path, "write_text", half)
+    with pytest.raises(OSError, match="No space left"):
+        write_robustness(tmp_path / "robustness.json", report_of(1, [[3, 1], [0, 2]], [[1, 3], [1, 1]]))
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_report_that_does_not_fit_is_refused(tmp_path: Path) -> None:
