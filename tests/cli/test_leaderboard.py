@@ -6,7 +6,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import pytest
@@ -14,9 +14,10 @@ import yaml
 from rich.console import Console
 
 from ser_zoo.cli import main
-from ser_zoo.cli.leaderboard import resolve
+from ser_zoo.cli.leaderboard import INTERRUPTS, resolve
 from ser_zoo.data import SERDataModule
 from ser_zoo.evaluation import read_result
+from ser_zoo.leaderboard import execute
 from ser_zoo.leaderboard.board import Board, remaining, words
 from ser_zoo.leaderboard.execute import Outcome, Settings
 from ser_zoo.leaderboard.grid import Cell
@@ -111,6 +112,49 @@ def test_rows_of_a_grid_are_those_of_fit_and_are_read_as_one_entry(grid: Path, c
     assert main(["leaderboard", "run", "grid.yaml"]) == 0
     printed = capsys.readouterr().out
     assert f"stale: {GROUP}/fold-1 (trainer.max_epochs was 1, is 2); --rerun stale runs it again" in printed
+
+
+@pytest.fixture
+def executed(monkeypatch: pytest.MonkeyPatch) -> list[tuple[list[str], Settings, bool]]:
+    """Cells that are given to the executor in place of being run, its settings, and whether a signal would end it well."""
+    seen: list[tuple[list[str], Settings, bool]] = []
+
+    def run_local(cells: Sequence[Cell], settings: Settings, jobs: int) -> Iterator[None]:
+        mine = all(signal.getsignal(number) not in (signal.SIG_DFL, signal.SIG_IGN) for number in INTERRUPTS)
+        seen.append(([cell.id for cell in cells], settings, mine))
+        yield None
+
+    monkeypatch.setattr(execute, "run_local", run_local)
+    return seen
+
+
+def keep_stale(folder: Path) -> None:
+    """A row of the first fold, of which nothing says what it was made of."""
+    row = folder / "grid" / GROUP / "fold-1" / "result.json"
+    row.parent.mkdir(parents=True)
+    row.write_text(json.dumps({"model": "cnn_attn", "corpus": "emo_db", "durations": {"fit": 1, "test": 1}}))
+
+
+@pytest.mark.filterwarnings("ignore:.*is not complete")
+@pytest.mark.parametrize(("arguments", "folds"), [([], [2]), (["--rerun=stale"], [1, 2])])
+def test_a_stale_row_is_made_again_where_that_is_asked_for(
+    arguments: list[str], folds: list[int], grid: Path, executed: list[tuple[list[str], Settings, bool]]
+) -> None:
+    keep_stale(grid.parent)
+    assert main(["leaderboard", "run", "grid.yaml", *arguments]) == 0
+    ((cells, settings, _),) = executed
+    assert cells == [f"{GROUP}/fold-{fold}" for fold in folds]
+    assert settings.rerun_stale == bool(arguments)
+
+
+@pytest.mark.filterwarnings("ignore:.*is not complete")
+def test_signals_are_answered_as_before_once_a_grid_has_been_run(
+    grid: Path, executed: list[tuple[list[str], Settings, bool]]
+) -> None:
+    before = [signal.getsignal(number) for number in INTERRUPTS]
+    assert main(["leaderboard", "run", "grid.yaml"]) == 0
+    assert [mine for *_, mine in executed] == [True]
+    assert [signal.getsignal(number) for number in INTERRUPTS] == before
 
 
 @pytest.mark.parametrize(
