@@ -19,7 +19,9 @@ class Served:
     Attributes:
         files: path -> content.
         url: of the server.
-        etag: of every file.
+        etag: of every file; none is told if it is empty.
+        modified: when every file was, likewise.
+        sized: whether it tells how long a file is.
         cut: bytes after which the connection breaks, answer by answer; then it lasts.
         resumes: whether it knows ranges.
         shift: bytes by which a range begins later than was asked for.
@@ -29,6 +31,8 @@ class Served:
     files: dict[str, bytes]
     url: str = ""
     etag: str = '"1"'
+    modified: str = ""
+    sized: bool = True
     cut: list[int] = field(default_factory=list)
     resumes: bool = True
     shift: int = 0
@@ -55,7 +59,7 @@ def serve(files: dict[str, bytes]) -> Iterator[Served]:
             if content is None:
                 return self.send_error(404)
             start = 0
-            if wanted and served.resumes and self.headers.get("If-Range") == served.etag:
+            if wanted and served.resumes and self.headers.get("If-Range") == (served.etag or served.modified):
                 start = int(wanted.removeprefix("bytes=").rstrip("-")) + served.shift
             if start and start >= len(content):
                 self.send_response(416)
@@ -64,8 +68,10 @@ def serve(files: dict[str, bytes]) -> Iterator[Served]:
             self.send_response(206 if start else 200)
             if start:
                 self.send_header("Content-Range", f"bytes {start}-{len(content) - 1}/{len(content)}")
-            self.send_header("Content-Length", str(len(content) - start))
-            self.send_header("ETag", served.etag)
+            length = str(len(content) - start) if served.sized else ""
+            for name, value in (("Content-Length", length), ("ETag", served.etag), ("Last-Modified", served.modified)):
+                if value:
+                    self.send_header(name, value)
             self.end_headers()
             stop = start + served.cut.pop(0) if served.cut else None
             self.wfile.write(content[start:stop])

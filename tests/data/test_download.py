@@ -5,8 +5,10 @@ from __future__ import annotations
 import io
 import random
 import shlex
+import socket
 import stat
 import tarfile
+import threading
 import zipfile
 from collections.abc import Iterator
 from dataclasses import replace
@@ -80,6 +82,28 @@ def test_a_version_that_does_not_name_every_byte_is_not_resumed(served: Served, 
     assert served.asked == [("/a.zip", None)] * 2
 
 
+def test_where_there_is_no_version_the_date_of_the_file_stands_for_it(served: Served, tmp_path: Path) -> None:
+    served.etag, served.modified, served.cut = "", "Mon, 30 Nov 2026 07:00:00 GMT", [1000]
+    assert fetch(served.download("a.zip"), tmp_path).read_bytes() == CONTENT
+    assert served.asked == [("/a.zip", None), ("/a.zip", "bytes=1000-")]
+
+
+def test_a_file_whose_length_the_server_does_not_tell_is_as_long_as_published(served: Served, tmp_path: Path) -> None:
+    served.sized, served.cut = False, [1000]
+    assert fetch(served.download("a.zip"), tmp_path).read_bytes() == CONTENT
+    assert served.asked == [("/a.zip", None), ("/a.zip", "bytes=1000-")]
+
+
+def test_a_server_that_falls_silent_is_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "TIMEOUT", 0.05)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        reset = threading.Timer(5, silent.close)  # or who waits for ever would do so here too
+        reset.start()
+        with pytest.raises(CorpusError, match="cannot be downloaded: timed out"):
+            fetch(Download(url=f"http://127.0.0.1:{silent.getsockname()[1]}/a.zip"), tmp_path)
+        reset.cancel()
+
+
 def test_a_part_that_is_whole_already_is_taken(served: Served, tmp_path: Path) -> None:
     (tmp_path / "a.zip.part").write_bytes(CONTENT)
     (tmp_path / "a.zip.part.version").write_text(served.etag)
@@ -139,6 +163,7 @@ def test_a_server_that_is_not_there_is_explained(tmp_path: Path) -> None:
         ("https://x.org/api/records/1/files/a.zip/content", "a.zip"),
         ("https://x.org/a%20b.tar.gz?download=1", "a b.tar.gz"),
         ("https://x.org/..%2F..%2Fetc.zip", "_.._etc.zip"),
+        ("https://x.org/corpora/savee", "savee"),
         ("https://x.org/", "download"),
     ],
 )
@@ -248,6 +273,27 @@ def test_a_bomb_is_refused_by_its_size_and_by_its_number_of_files(tmp_path: Path
         unpack(archive, tmp_path / "two")
 
 
+def test_nothing_is_written_that_is_more_than_an_archive_may_hold(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "MAX_BYTES", 4)
+    monkeypatch.setattr(module, "CHUNK", 2)
+    with pytest.raises(CorpusError, match="holds more than 0 GiB"):
+        unpack(make_zip(tmp_path / "a.zip", x=b"123456"), tmp_path / "out")
+    assert contents(tmp_path / "out") == {"x": b"1234"}
+
+
+def test_folders_are_counted_as_files_are(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "MAX_FILES", 2)
+    with pytest.raises(CorpusError, match="holds more than 2 files"):
+        unpack(make_zip(tmp_path / "a.zip", a__=b"", b__=b"", c__=b""), tmp_path / "out")
+
+
+def test_a_name_with_a_nul_in_it_is_refused(tmp_path: Path) -> None:
+    info = kind("x")
+    info.pax_headers = {"path": "x\0y"}
+    with pytest.raises(CorpusError, match=r"'x\\x00y' leads outside the folder"):
+        unpack(make_tar(tmp_path / "a.tar", (info, b"1")), tmp_path / "out")
+
+
 @pytest.mark.parametrize("name", ["a.zip", "a.tar", "a.tar.gz", "a.tar.xz"])
 def test_an_archive_that_is_none_is_refused(tmp_path: Path, name: str) -> None:
     (tmp_path / name).write_bytes(b"<html>Please log in</html>" * 100)
@@ -283,10 +329,10 @@ def test_an_encrypted_zip_is_refused(tmp_path: Path) -> None:
 
 def test_a_file_that_is_no_archive_is_put_where_it_belongs(tmp_path: Path) -> None:
     (tmp_path / "labels.csv").write_text("a")
-    place(tmp_path / "labels.csv", tmp_path / "out")
-    assert (tmp_path / "out" / "labels.csv").read_text() == "a"
+    place(tmp_path / "labels.csv", tmp_path / "new" / "out")
+    assert (tmp_path / "new" / "out" / "labels.csv").read_text() == "a"
     with pytest.raises(CorpusError, match="is there already"):
-        place(tmp_path / "labels.csv", tmp_path / "out")
+        place(tmp_path / "labels.csv", tmp_path / "new" / "out")
 
 
 # Archives in archives.
@@ -343,8 +389,9 @@ def test_archives_in_an_archive_are_unpacked_and_removed(tmp_path: Path) -> None
     assert archive.is_file()
 
 
-def test_folders_that_several_archives_share_become_one(tmp_path: Path) -> None:
-    parts = [(f"part{number}.zip", zipped((f"wav/{number}.wav", b"1"), ("wav/.DS_Store", b"junk"))) for number in (1, 2)]
+@pytest.mark.parametrize("junk", [".DS_Store", "._wav", "__MACOSX/x"])
+def test_folders_that_several_archives_share_become_one(tmp_path: Path, junk: str) -> None:
+    parts = [(f"part{number}.zip", zipped((f"wav/{number}.wav", b"1"), (f"wav/{junk}", b"junk"))) for number in (1, 2)]
     unpack(outer(tmp_path, *parts), tmp_path / "out")
     assert {"wav/1.wav", "wav/2.wav"} <= contents(tmp_path / "out").keys()
 
