@@ -77,7 +77,8 @@ def _source(module: str) -> Path:
 def _meanings(docstring: str) -> dict[str, str]:
     """``Args:`` of a Google-style docstring."""
     meanings: dict[str, str] = {}
-    for line in docstring.partition("Args:\n")[2].splitlines():
+    section = docstring.partition("Args:\n")[2].partition("\n\n")[0]
+    for line in section.splitlines():
         name, colon, meaning = line.strip().partition(": ")
         if colon and name.isidentifier():
             meanings[name] = meaning

@@ -118,7 +118,7 @@ def test_arguments_of_a_model_are_those_of_its_class_that_can_be_set(name: str, 
     rows = json.loads(capsys.readouterr().out)
     signature = inspect.signature(model_class(name).__init__)
     assert [row["argument"] for row in rows] == [name for name in signature.parameters if name not in ("self", "labels")]
-    assert all(row["meaning"] for row in rows)
+    assert all(row["meaning"].endswith(".") for row in rows)  # whole, and no heading of what follows
 
 
 def test_corpora_as_table_and_json(capsys: pytest.CaptureFixture[str]) -> None:
