@@ -1,4 +1,4 @@
-"""How the tests call the command line: a small model on a small fake release, quickly."""
+"""How the tests call the command line, a small model on a small fake release, quickly, and read what it prints."""
 
 from __future__ import annotations
 
@@ -26,6 +26,12 @@ def fit_command(root: Path, run_dir: Path, *more: str, epochs: int = 2) -> list[
     """Arguments of ``fit`` for a small cnn_attn on the fake EMO-DB at ``root``."""
     data = ["--data=emo_db", f"--data.root={root}", f"--run_dir={run_dir}", f"--trainer.max_epochs={epochs}"]
     return ["fit", *SMALL_CNN, *data, *QUICK, "--seed_everything=7", *more]
+
+
+def cells(printed: str) -> list[list[str]]:
+    """The rows of all tables that were printed, without their heads."""
+    lines = [line for line in printed.splitlines() if line.startswith("│")]
+    return [[cell.strip() for cell in line.split("│")[1:-1]] for line in lines]
 
 
 def ser_zoo(*arguments: str, cwd: Path | None = None, timeout: float = 180) -> subprocess.CompletedProcess[str]:

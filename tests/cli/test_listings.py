@@ -1,19 +1,22 @@
 from __future__ import annotations
 
+import inspect
 import json
 import os
 import subprocess
 import sys
 import warnings
 from collections.abc import Sequence
+from pathlib import Path
 
 import pytest
 
 from ser_zoo import __version__
-from ser_zoo.cli import main, models, tables
+from ser_zoo.cli import corpora, main, models, tables
 from ser_zoo.corpora import CORPORA
 from ser_zoo.errors import SERZooError, SERZooWarning
 from ser_zoo.models import list_models, model_class
+from tests.cli.commands import cells
 
 
 @pytest.mark.parametrize("option", ["--help", "-h"])
@@ -112,13 +115,21 @@ def test_models_as_json(capsys: pytest.CaptureFixture[str]) -> None:
 
 @pytest.mark.parametrize("name", list_models())
 def test_arguments_of_a_model_are_those_of_its_class_that_can_be_set(name: str, capsys: pytest.CaptureFixture[str]) -> None:
-    import inspect
-
     assert main(["models", name, "--format", "json"]) == 0
     rows = json.loads(capsys.readouterr().out)
-    signature = inspect.signature(model_class(name).__init__)
-    assert [row["argument"] for row in rows] == [name for name in signature.parameters if name not in ("self", "labels")]
+    cls = model_class(name)
+    known = {key: of for key, of in inspect.signature(cls).parameters.items() if key != "labels"}
+    assert {row["argument"]: row["type"] for row in rows} == {key: of.annotation for key, of in known.items()}
+    defaults = [eval(row["default"], vars(sys.modules[cls.__module__])) for row in rows]
+    assert defaults == [of.default for of in known.values()]
     assert all(row["meaning"].endswith(".") for row in rows)  # whole, and no heading of what follows
+
+
+def test_a_model_is_described_by_its_card_and_a_table_of_its_arguments(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["models", "mfcc_stats"]) == 0
+    printed = capsys.readouterr().out
+    assert printed.startswith("mfcc_stats: ")
+    assert [row[:3] for row in cells(printed)][:2] == [["head", "Head", "'svm'"], ["sample_rate", "int", "16000"]]
 
 
 def test_corpora_as_table_and_json(capsys: pytest.CaptureFixture[str]) -> None:
@@ -127,6 +138,7 @@ def test_corpora_as_table_and_json(capsys: pytest.CaptureFixture[str]) -> None:
     assert [row["name"] for row in rows] == sorted(CORPORA)
     assert all(row["licence"] and row["url"] for row in rows)
     assert [row["name"] for row in rows if row["synthetic"]] == ["demo"]
+    assert [row["name"] for row in rows if row["classes"] is None] == ["audformat", "csv"]
     assert main(["corpora"]) == 0
     assert "CC0-1.0" in capsys.readouterr().out
 
@@ -134,11 +146,10 @@ def test_corpora_as_table_and_json(capsys: pytest.CaptureFixture[str]) -> None:
 def test_the_list_of_corpora_fits_a_usual_terminal(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.setattr(tables, "WIDE", 80)
     assert main(["corpora"]) == 0
-    lines = capsys.readouterr().out.splitlines()
-    assert max(map(len, lines)) <= 80
-    cells = [[cell.strip() for cell in line.split("│")[1:-1]] for line in lines if line.startswith("│")]
-    assert [row[0] for row in cells if row[0]] == sorted(CORPORA)  # no name is broken
-    assert len(cells) < 2 * len(CORPORA)
+    printed = capsys.readouterr().out
+    assert max(map(len, printed.splitlines())) <= 80
+    assert [row[0] for row in cells(printed) if row[0]] == sorted(CORPORA)  # no name is broken
+    assert len(cells(printed)) < 2 * len(CORPORA)
 
 
 def test_a_corpus_is_found_where_it_is(small_emo_db, capsys: pytest.CaptureFixture[str]) -> None:
@@ -155,6 +166,56 @@ def test_a_corpus_is_found_where_it_is(small_emo_db, capsys: pytest.CaptureFixtu
         "as_co_attn",
         "random5",
     ]
+
+
+@pytest.mark.parametrize("option", ["--root", "--plot"])
+def test_what_is_said_of_one_corpus_needs_its_name(option: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(["corpora", option, "x.png"])
+    assert ended.value.code == 2
+    assert "--root and --plot go with the name of one corpus" in capsys.readouterr().err
+
+
+def test_hours_of_a_corpus_are_shown_with_two_digits(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["corpora", "iemocap"]) == 0
+    assert ["hours", "12.00"] in cells(capsys.readouterr().out)
+
+
+def test_utterances_are_counted_by_speaker_and_class_and_together(
+    small_emo_db: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = ["corpora", "emo_db", "--root", str(small_emo_db)]
+    assert main(command) == 0
+    printed = capsys.readouterr().out
+    *speakers, total = cells(printed)[-11:]
+    numbers = [[int(cell) for cell in row[1:]] for row in speakers]
+    assert all(sum(row[:-1]) == row[-1] for row in numbers)
+    assert total == ["all 10", *(str(sum(column)) for column in zip(*numbers, strict=True))]
+    assert printed.endswith("Call ser-zoo prepare emo_db for its hours and sample rates.\n")
+    monkeypatch.setattr(corpora, "MOST_SPEAKERS", 9)
+    assert main(command) == 0
+    printed = capsys.readouterr().out
+    assert cells(printed)[-1] == total
+    assert not any(row[0] in (speaker[0] for speaker in speakers) for row in cells(printed))
+    assert "--format json lists the speakers." in printed
+
+
+def test_a_table_has_numbers_to_the_right_and_signs_for_what_is_none(capsys: pytest.CaptureFixture[str]) -> None:
+    first = {"name": "a", "of_all": 1234567, "found": True, "share": 0.5, "url": None, "kinds": ["x", "y"]}
+    tables.table([first, {"name": "x" * 300, "of_all": 1, "found": False, "share": 12.25, "url": "z", "kinds": []}], "Title")
+    title, _, heads, _, *rows, _ = capsys.readouterr().out.splitlines()
+    assert title == "Title"
+    assert [head.strip() for head in heads.split("┃")[1:-1]] == ["name", "of all", "found", "share", "url", "kinds"]
+    assert [row.split("│")[2:-1] for row in rows] == [
+        [" 1,234,567 ", " yes   ", "  0.5000 ", " -   ", " x, y  "],
+        ["         1 ", " no    ", " 12.2500 ", " z   ", "       "],
+    ]
+    assert "x" * 300 in rows[1]  # a pipe is as wide as it needs to be
+
+
+def test_json_has_words_as_they_are_written(capsys: pytest.CaptureFixture[str]) -> None:
+    tables.show([{"title": "Ægir"}], "json")
+    assert "Ægir" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("verb", ["models", "corpora"])

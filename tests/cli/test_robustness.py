@@ -13,7 +13,7 @@ from ser_zoo.cli.robustness import show
 from ser_zoo.errors import RunError
 from ser_zoo.evaluation import read_result
 from ser_zoo.evaluation.robustness import PERTURBATIONS, find_origin, pool_robustness, read_robustness
-from tests.cli.commands import fit_command
+from tests.cli.commands import cells, fit_command
 from tests.evaluation.test_robustness import report_of
 from tests.releases import write_emo_db
 
@@ -165,8 +165,7 @@ def test_what_no_person_spoke_and_what_leaks_is_called_so(run_dir: Path, capsys:
 
 def test_a_loss_of_ua_is_printed_as_a_negative_change(capsys: pytest.CaptureFixture[str]) -> None:
     show(report_of(1, [[3, 1], [0, 2]], [[1, 3], [1, 1]]))
-    lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith("│")]
-    assert [[cell.strip() for cell in line.split("│")[1:-1]] for line in lines] == [
+    assert cells(capsys.readouterr().out) == [
         ["as recorded", "0.8333", "0.8750", "-"],
         ["white noise at 0 dB SNR", "0.3333", "0.3750", "-0.5000"],
     ]
