@@ -4,12 +4,21 @@ from __future__ import annotations
 
 import json
 import shutil
+import warnings
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import soundfile
 
 from ser_zoo.cli import main
+from ser_zoo.cli.prepare import listed
+from ser_zoo.corpora import Corpus, Utterance
 from ser_zoo.corpora.emo_db import EmoDB
+from ser_zoo.data import prepare as module
+from ser_zoo.data.prepare import Prepared
+from ser_zoo.errors import SERZooWarning
 from tests.data.served import serve
 from tests.data.test_prepare import zipped
 from tests.releases import write_emo_db
@@ -36,6 +45,64 @@ def test_all_that_was_found_as_json(root: Path, capsys: pytest.CaptureFixture[st
     (found,) = json.loads(capsys.readouterr().out)
     assert (found["utterances"], found["decoded"], found["sample_rates"]) == (8, 8, {"16000": 7})
     assert list(found["damaged"]) == ["03a01Wa"]
+    seconds = sum(soundfile.info(path).duration for path in (root / "wav").iterdir() if path.stat().st_size)
+    assert found["hours"] == round(seconds / 3600, 4) > 0
+
+
+def test_what_is_wrong_with_a_release_is_listed(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    shutil.copy(root / "wav" / "03a01Wa.wav", root / "wav" / "03a02Wa.wav")
+    (root / "wav" / "08a01Wa.wav").write_bytes(b"")
+    (root / "more").mkdir()
+    shutil.copy(root / "wav" / "03a01Fa.wav", root / "more" / "x.wav")
+    assert main(["prepare", "emo_db", "--root", str(root)]) == 1
+    printed = capsys.readouterr().out
+    assert "damaged: 1\n  08a01Wa: " in printed
+    assert "with the same audio as another: 1\n  03a01Wa = 03a02Wa\n" in printed
+    assert f"audio files that no utterance uses: 1\n  {root}/more/x.wav\n" in printed
+    assert main(["prepare", "emo_db", "--root", str(root), "--format", "json"]) == 1
+    (found,) = json.loads(capsys.readouterr().out)
+    assert (found["duplicates"], found["extra"]) == ([["03a01Wa", "03a02Wa"]], [f"{root}/more/x.wav"])
+
+
+def test_what_could_not_be_converted_is_damaged(
+    root: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def unsound(corpus: Corpus, again: bool) -> Prepared:
+        return replace(prepare(corpus, again), unconverted={root / "x.mp4": "it has no sound track"})
+
+    prepare = module.prepare
+    monkeypatch.setattr(module, "prepare", unsound)
+    assert main(["prepare", "emo_db", "--root", str(root)]) == 1
+    assert f"damaged: 1\n  {root}/x.mp4: it has no sound track\n" in capsys.readouterr().out
+
+
+def test_what_the_reader_warns_of_is_listed(
+    root: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def rows(self: EmoDB) -> Iterator[Utterance | None]:
+        warnings.warn("one is odd", SERZooWarning, stacklevel=2)
+        yield from (self.parse(path) for path in self.files())
+
+    monkeypatch.setattr(EmoDB, "rows", rows)
+    assert main(["prepare", "emo_db", "--root", str(root)]) == 1
+    assert "noted by the reader: 1\n  one is odd\n" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(("count", "more"), [(10, []), (12, ["  and 2 more, which --format json lists"])])
+def test_the_first_ten_of_a_list_are_printed(count: int, more: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    listed("missing", list(range(count)))
+    assert capsys.readouterr().out.splitlines() == [f"missing: {count}", *(f"  {number}" for number in range(10)), *more]
+
+
+def test_recordings_are_decoded_again_where_that_is_asked_for(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for more, count in (([], 8), ([], 0), (["--again"], 8)):
+        assert main(["prepare", "emo_db", "--root", str(root), *more]) == 1
+        assert f"{count} of 8 utterances decoded" in capsys.readouterr().out
+
+
+def test_an_unknown_task_is_refused(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["prepare", "emo_db", "--root", str(root), "--task", "5class"]) == 1
+    assert "Unknown task of emo_db '5class'" in capsys.readouterr().err
 
 
 def test_a_complete_release_is_sound(emo_db: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -65,13 +132,18 @@ def test_archives_in_the_root_are_unpacked_once(root: Path, tmp_path: Path, caps
     assert {path.name for path in put.iterdir()} == {"emo_db.zip", "wav", "ser_zoo_manifest.csv"}
 
 
+@pytest.mark.parametrize("verified", [True, False])
 def test_an_open_release_is_fetched(
-    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    verified: bool, root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with serve({"emo_db.zip": zipped(root)}) as served:
-        monkeypatch.setattr(EmoDB, "downloads", (served.download("emo_db.zip"),))
+        download = replace(served.download("emo_db.zip"), **({} if verified else {"checksum": None}))
+        monkeypatch.setattr(EmoDB, "downloads", (download,))
         assert main(["prepare", "emo_db", "--root", str(tmp_path / "new")]) == 1
-        assert "8 of 535 utterances" in capsys.readouterr().out
+        printed = capsys.readouterr()
+        assert "8 of 535 utterances" in printed.out
+        assert f"EMO-DB (CC0-1.0): {served.url}/emo_db.zip" in printed.err
+        assert ("no checksum of it is published, so it is not verified" in printed.err) == (not verified)
         assert main(["prepare", "emo_db", "--root", str(tmp_path / "new")]) == 1
         assert "0 of 8 utterances decoded" in capsys.readouterr().out
         assert len(served.asked) == 1
@@ -98,13 +170,15 @@ def test_a_corpus_is_described_by_its_manifest(root: Path, capsys: pytest.Captur
     assert before == {**after, "hours": None, "sample_rates": None}
     assert after["by_speaker"] == {speaker: {"anger": 2, "happiness": 2} for speaker in ("03", "08")}
     assert after["sample_rates"] == {"16000": 8}
+    assert after["hours"] == round(sum(soundfile.info(path).duration for path in (root / "wav").iterdir()) / 3600, 4) > 0
     assert main(["corpora", "emo_db", "--root", str(root)]) == 0
     assert "0.00 h, 16,000 Hz, by the manifest" in capsys.readouterr().out
 
 
 def test_a_corpus_that_is_not_there_has_no_contents(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["corpora", "emo_db", "--root", str(tmp_path), "--format", "json"]) == 0
-    assert json.loads(capsys.readouterr().out)[0]["contents"] is None
+    (row,) = json.loads(capsys.readouterr().out)
+    assert (row["found"], row["contents"]) == (False, None)
 
 
 def test_a_picture_is_drawn(root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
