@@ -11,9 +11,11 @@ from torch.nn import functional as F
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from ser_zoo.cli import main
+from ser_zoo.cli import profile as command
 from ser_zoo.data import Batch
 from ser_zoo.inference import profile, profiling
 from ser_zoo.models.base import SERModule
+from tests.cli.commands import cells
 from tests.models.small import small_model
 
 
@@ -49,6 +51,37 @@ def test_table_shows_what_json_holds(capsys: pytest.CaptureFixture[str]) -> None
     shown = capsys.readouterr().out
     assert "537,826" in shown
     assert "MACs per second of audio" in shown
+
+
+def test_the_table_names_its_units_and_tells_trained_from_frozen(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    clip = {"seconds": 2.5, "macs_per_second": 1.2345e9, "p50_ms": 10.04, "p95_ms": 20.06, "real_time_factor": 0.00402}
+    found = {
+        "model": "cnn_attn",
+        "parameters": {"total": 3000, "trained": 1000},
+        "device": "cpu",
+        "threads": 1,
+        "peak_memory_mib": 99.6,
+        "clips": [clip],
+    }
+    monkeypatch.setattr(command, "profile", lambda *_: found)
+    assert main(["profile", "--model", "cnn_attn", "--model.channels", "8"]) == 0
+    assert cells(capsys.readouterr().out) == [
+        ["cnn_attn", "3,000", "1,000", "100", "cpu", "1"],
+        ["2.5", "1,234.5 M", "10.0", "20.1", "0.0040"],
+    ]
+
+
+def test_figures_are_those_of_the_classes_asked_for_and_kept_where_they_should_be(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(command, "profile", lambda model, *_: {"labels": model.labels})
+    output = tmp_path / "new" / "profile.json"
+    call = ["profile", "--model=cnn_attn", "--model.channels=8", "--classes=5", "--format=json", f"--output={output}"]
+    assert main(call) == 0
+    assert json.loads(capsys.readouterr().out) == json.loads(output.read_text())
+    assert len(json.loads(output.read_text())["labels"]) == 5
 
 
 def test_latencies_are_percentiles_of_the_calls_in_evaluation(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -121,8 +154,9 @@ def test_multiply_accumulates_are_those_of_the_layers(
     assert torch.backends.mha.get_fastpath_enabled()
 
 
-def test_a_checkpoint_or_a_model_must_be_named(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["profile"]) == 1
+@pytest.mark.parametrize("both", [[], ["--model=cnn_attn", "--ckpt_path=best.ckpt"]])
+def test_a_checkpoint_or_a_model_must_be_named(both: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["profile", *both]) == 1
     assert "either --model NAME or --ckpt_path FILE" in capsys.readouterr().err
 
 
