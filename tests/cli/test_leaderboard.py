@@ -2,12 +2,14 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 import yaml
@@ -114,15 +116,24 @@ def test_rows_of_a_grid_are_those_of_fit_and_are_read_as_one_entry(grid: Path, c
     assert f"stale: {GROUP}/fold-1 (trainer.max_epochs was 1, is 2); --rerun stale runs it again" in printed
 
 
-@pytest.fixture
-def executed(monkeypatch: pytest.MonkeyPatch) -> list[tuple[list[str], Settings, bool]]:
-    """Cells that are given to the executor in place of being run, its settings, and whether a signal would end it well."""
-    seen: list[tuple[list[str], Settings, bool]] = []
+class Executed(NamedTuple):
+    """What the executor was given, and whether the signals of a scheduler would have ended it well."""
 
-    def run_local(cells: Sequence[Cell], settings: Settings, jobs: int) -> Iterator[None]:
-        mine = all(signal.getsignal(number) not in (signal.SIG_DFL, signal.SIG_IGN) for number in INTERRUPTS)
-        seen.append(([cell.id for cell in cells], settings, mine))
-        yield None
+    cells: list[str]
+    settings: Settings
+    jobs: int
+    interruptible: bool
+
+
+@pytest.fixture
+def executed(monkeypatch: pytest.MonkeyPatch) -> list[Executed]:
+    """Calls of an executor that runs nothing; of a second one, which would measure, every cell fails."""
+    seen: list[Executed] = []
+
+    def run_local(cells: Sequence[Cell], settings: Settings, jobs: int) -> Iterator[Outcome | None]:
+        ready = all(callable(signal.getsignal(number)) for number in INTERRUPTS)
+        seen.append(Executed([cell.id for cell in cells], settings, jobs, ready))
+        yield from (Outcome(cell.id, "failed", "exit status 1; log x") for cell in cells if len(seen) > 1)
 
     monkeypatch.setattr(execute, "run_local", run_local)
     return seen
@@ -138,23 +149,69 @@ def keep_stale(folder: Path) -> None:
 @pytest.mark.filterwarnings("ignore:.*is not complete")
 @pytest.mark.parametrize(("arguments", "folds"), [([], [2]), (["--rerun=stale"], [1, 2])])
 def test_a_stale_row_is_made_again_where_that_is_asked_for(
-    arguments: list[str], folds: list[int], grid: Path, executed: list[tuple[list[str], Settings, bool]]
+    arguments: list[str], folds: list[int], grid: Path, executed: list[Executed]
 ) -> None:
     keep_stale(grid.parent)
     assert main(["leaderboard", "run", "grid.yaml", *arguments]) == 0
-    ((cells, settings, _),) = executed
-    assert cells == [f"{GROUP}/fold-{fold}" for fold in folds]
-    assert settings.rerun_stale == bool(arguments)
+    assert executed[0].cells == [f"{GROUP}/fold-{fold}" for fold in folds]
+    assert executed[0].settings.rerun_stale == bool(arguments)
 
 
 @pytest.mark.filterwarnings("ignore:.*is not complete")
-def test_signals_are_answered_as_before_once_a_grid_has_been_run(
-    grid: Path, executed: list[tuple[list[str], Settings, bool]]
-) -> None:
+def test_signals_are_answered_as_before_once_a_grid_has_been_run(grid: Path, executed: list[Executed]) -> None:
     before = [signal.getsignal(number) for number in INTERRUPTS]
     assert main(["leaderboard", "run", "grid.yaml"]) == 0
-    assert [mine for *_, mine in executed] == [True]
+    assert executed[0].interruptible
     assert [signal.getsignal(number) for number in INTERRUPTS] == before
+
+
+@pytest.mark.filterwarnings("ignore:.*is not complete")
+@pytest.mark.parametrize(
+    ("arguments", "jobs", "threads"),
+    [([], 1, 8), (["--jobs=3"], 3, 2), (["--jobs=9"], 9, 1), (["--jobs=3", "--threads=5"], 3, 5)],
+)
+def test_cells_at_once_share_the_processors(
+    arguments: list[str],
+    jobs: int,
+    threads: int,
+    grid: Path,
+    executed: list[Executed],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(os, "cpu_count", lambda: 8)
+    assert main(["leaderboard", "run", "grid.yaml", *arguments]) == 0
+    assert (executed[0].jobs, executed[0].settings.threads) == (jobs, threads)
+
+
+@pytest.mark.filterwarnings("ignore:.*is not complete")
+@pytest.mark.parametrize(
+    ("arguments", "results", "runs"),
+    [([], "grid", "runs/leaderboard"), (["--results=kept", "--runs=/elsewhere"], "kept", "/elsewhere")],
+)
+def test_rows_and_runs_go_where_they_should(
+    arguments: list[str],
+    results: str,
+    runs: str,
+    grid: Path,
+    executed: list[Executed],
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert main(["leaderboard", "run", "grid.yaml", *arguments]) == 0
+    settings = executed[0].settings
+    assert (settings.results, settings.runs) == (grid.parent / results, grid.parent / runs)
+    assert f"2 of 2 cells are to be run; rows go to {settings.results}, runs and logs to {settings.runs}" in (
+        capsys.readouterr().out
+    )
+
+
+@pytest.mark.filterwarnings("ignore:.*is not complete")
+def test_a_row_that_cannot_be_measured_is_a_failure(
+    grid: Path, executed: list[Executed], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(execute, "inspect", lambda *_: ("measure", "profile missing"))
+    assert main(["leaderboard", "run", "grid.yaml", "--only=fold-2"]) == 1
+    assert [call.cells for call in executed] == [[], [f"{GROUP}/fold-2"]]
+    assert capsys.readouterr().out.endswith(f"1 failed.\nfailed: {GROUP}/fold-2: exit status 1; log x\n")
 
 
 @pytest.mark.parametrize(
