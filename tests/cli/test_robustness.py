@@ -79,6 +79,8 @@ def test_a_report_is_never_overwritten(run_dir: Path, capsys: pytest.CaptureFixt
     command = ["robustness", "--ckpt_path", str(checkpoint(run_dir)), "--perturbations", "crop"]
     assert main(command) == 0
     before = (run_dir / "fold-1" / "robustness.json").read_bytes()
+    with pytest.raises(RunError, match="exists already"):
+        find_origin(checkpoint(run_dir))  # before anything is measured
     assert main(command) == 1
     assert "robustness.json exists already" in capsys.readouterr().err
     assert (run_dir / "fold-1" / "robustness.json").read_bytes() == before

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import copy
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from ser_zoo.data import SERDataModule
 from ser_zoo.data.audio import Waveform
 from ser_zoo.data.datamodule import collate
 from ser_zoo.errors import RunError, SERZooError, UnknownNameError
-from ser_zoo.evaluation import score_checkpoint
+from ser_zoo.evaluation import robustness, score_checkpoint
 from ser_zoo.evaluation.robustness import (
     PERTURBATIONS,
     SNRS_DB,
@@ -93,6 +94,12 @@ def test_babble_repeats_where_there_are_few_or_short_voices() -> None:
     assert decibels(clean, PERTURBATIONS["babble_10"].change(clean, few) - clean) == pytest.approx(10, abs=0.01)
 
 
+def test_every_talker_of_babble_begins_at_a_place_of_its_own() -> None:
+    clean, voice = tone(300), np.random.default_rng(0).standard_normal(RATE).astype(np.float32)
+    heard = PERTURBATIONS["babble_0"].change(clean, Scene(RATE, np.random.default_rng(0), [voice] * 8))
+    assert abs(np.corrcoef(heard - clean, voice)[0, 1]) < 0.1
+
+
 def test_a_room_rings_after_a_click_and_keeps_the_loudness() -> None:
     click = np.zeros(RATE, np.float32)
     click[4000] = 0.5
@@ -119,6 +126,19 @@ def test_the_telephone_has_the_noise_of_mu_law() -> None:
     heard = change("telephone", sent)
     middle = slice(RATE // 4, 3 * RATE // 4)  # away from where the filters settle
     assert 30 < decibels(sent[middle], heard[middle] - sent[middle]) < 45  # 38 dB by the theory of its 8 bits
+
+
+def test_the_end_of_a_call_is_not_heard_at_its_beginning() -> None:
+    sent = np.zeros(RATE, np.float32)
+    sent[-160:] = tone(1000, 0.01, 0.5)
+    assert np.abs(change("telephone", sent)[: RATE // 2]).max() < 1e-6
+
+
+def test_what_is_too_loud_for_a_code_is_clipped() -> None:
+    loud = tone(500, 1.0, 1.6)
+    for name in ("mp3_16", "opus_16"):
+        assert np.array_equal(change(name, loud), change(name, np.clip(loud, -1, 1)))
+    assert np.corrcoef(change("telephone", loud), loud)[0, 1] > 0.95
 
 
 @pytest.mark.parametrize("name", ["mp3_32", "mp3_16", "opus_16", "opus_8"])
@@ -271,6 +291,24 @@ def test_a_report_names_its_encoder_and_not_the_folder_that_it_was_in(small_emo_
     assert (report["encoder"], report["epoch"]) == ("whisper", 4)
 
 
+def test_a_report_is_that_of_the_code_that_measured_and_of_what_was_heard(
+    small_emo_db: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    checkout = ["before"]
+
+    def measure(*_: Any) -> torch.Tensor:
+        checkout[0] = "while it was measured"
+        return torch.eye(3, dtype=torch.long)
+
+    monkeypatch.setattr(robustness, "commit", cache(lambda: checkout[0]))
+    monkeypatch.setattr(robustness, "_test", measure)
+    data = SERDataModule("emo_db", root=str(small_emo_db))
+    monkeypatch.setattr(data.corpus, "synthetic", True)
+    report = measure_robustness(small_model("cnn_attn", tmp_path), data, {}, CPU, epoch=0)
+    assert (report["commit"], report["synthetic"]) == ("before", True)
+    assert report["versions"]["libsndfile"] == soundfile.__libsndfile_version__
+
+
 def test_a_front_end_computes_the_changed_waveforms(small_emo_db: Path, tmp_path: Path) -> None:
     data = SERDataModule("emo_db", root=str(small_emo_db), sample_rate=22_050)
     model = small_model("cnn_attn", tmp_path, classes=3)
@@ -291,7 +329,7 @@ def test_a_front_end_computes_the_changed_waveforms(small_emo_db: Path, tmp_path
 def test_unknown_perturbations_are_named() -> None:
     with pytest.raises(UnknownNameError, match="Did you mean white_10"):
         choose(["white_1O"])
-    assert list(choose(["crop", "white_5"])) == ["crop", "white_5"]
+    assert list(choose(["white_5", "crop"])) == ["white_5", "crop"]
 
 
 def test_a_coder_that_is_not_there_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -379,14 +417,15 @@ def test_what_does_not_belong_together_is_not_pooled() -> None:
     ):
         with pytest.raises(RunError, match=f"differ in {key}"):
             pool_robustness([first, report_of(2, counts, counts, **{key: value})])
-    for key, value in (("hash", "1" * 12), ("world", "as_published"), ("version", 2)):
+    for key, value in (("hash", "1" * 12), ("world", "as_published"), ("version", 2), ("declared_leaks", ["text"])):
         other = report_of(2, counts, counts, protocol={**first["protocol"], key: value})
         with pytest.raises(RunError, match="differ in protocol"):
             pool_robustness([first, other])
-    louder = report_of(2, counts, counts)
-    louder["perturbations"]["white_0"]["level"] = 10
-    with pytest.raises(RunError, match="differ in perturbations"):
-        pool_robustness([first, louder])
+    for key, value in (("level", 10), ("family", "babble")):
+        other = report_of(2, counts, counts)
+        other["perturbations"]["white_0"][key] = value
+        with pytest.raises(RunError, match="differ in perturbations"):
+            pool_robustness([first, other])
     fewer = report_of(2, counts, counts)
     fewer["perturbations"] = {"crop": {**PERTURBATIONS["crop"].describe(), **fewer["clean"]}}
     with pytest.raises(RunError, match="differ in perturbations"):
@@ -418,6 +457,9 @@ def test_a_report_that_does_not_fit_is_refused(tmp_path: Path) -> None:
     report["clean"]["ua"] = 1.5
     with pytest.raises(RunError, match=r"does not fit .* at \$\.clean\.ua"):
         write_robustness(path, report)
+    path.write_text("{}")
+    with pytest.raises(RunError, match=r"robustness\.json does not fit the schema .* at \$: "):
+        read_robustness(path)
     path.write_text("{")
     with pytest.raises(RunError, match="Cannot read the robustness report"):
         read_robustness(path)
