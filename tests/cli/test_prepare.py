@@ -18,7 +18,7 @@ from ser_zoo.corpora import Corpus, Utterance
 from ser_zoo.corpora.emo_db import EmoDB
 from ser_zoo.data import prepare as module
 from ser_zoo.data.prepare import Prepared
-from ser_zoo.errors import SERZooWarning
+from ser_zoo.errors import CorpusError, SERZooWarning
 from tests.data.served import serve
 from tests.data.test_prepare import zipped
 from tests.releases import write_emo_db
@@ -118,6 +118,17 @@ def test_a_release_that_must_be_asked_for_gets_instructions(tmp_path: Path, caps
     printed = capsys.readouterr().out
     assert EmoDB.url in printed
     assert f"{tmp_path}/emo_db holds the unpacked release" in printed
+
+
+def test_a_corpus_that_is_made_here_is_not_asked_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def begun(corpus: Corpus, again: bool) -> Prepared:
+        raise CorpusError(f"{corpus.name} would be made now")
+
+    monkeypatch.setattr(module, "prepare", begun)
+    assert main(["prepare", "demo", "--root", str(tmp_path / "demo")]) == 1
+    assert "demo would be made now" in capsys.readouterr().err
 
 
 def test_archives_in_the_root_are_unpacked_once(root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
