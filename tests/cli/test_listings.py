@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import inspect
 import json
+import logging
 import os
 import subprocess
 import sys
@@ -216,6 +217,15 @@ def test_a_table_has_numbers_to_the_right_and_signs_for_what_is_none(capsys: pyt
 def test_json_has_words_as_they_are_written(capsys: pytest.CaptureFixture[str]) -> None:
     tables.show([{"title": "Ægir"}], "json")
     assert "Ægir" in capsys.readouterr().out
+
+
+def test_notices_are_printed_once_and_those_of_lightning_are_not(capsys: pytest.CaptureFixture[str]) -> None:
+    logging.getLogger("lightning.pytorch").setLevel(logging.INFO)
+    for _ in range(2):
+        tables.quiet_lightning()
+    logging.getLogger("ser_zoo.data").info("a notice")
+    assert capsys.readouterr().err == "a notice\n"
+    assert not logging.getLogger("lightning.pytorch.utilities").isEnabledFor(logging.INFO)
 
 
 @pytest.mark.parametrize("verb", ["models", "corpora"])
