@@ -16,7 +16,7 @@ import yaml
 from rich.console import Console
 
 from ser_zoo.cli import main
-from ser_zoo.cli.leaderboard import INTERRUPTS, resolve
+from ser_zoo.cli.leaderboard import resolve
 from ser_zoo.data import SERDataModule
 from ser_zoo.evaluation import read_result
 from ser_zoo.leaderboard import execute
@@ -31,6 +31,7 @@ RECIPE = {
     "trainer": {"max_epochs": 1, "accelerator": "cpu", "enable_model_summary": False},
 }
 GROUP = "emo_db/pairs5/cnn_attn/none/seed-2"
+ENDS = (signal.SIGTERM, signal.SIGHUP)  # of a scheduler whose time is up, and of a terminal that is closed
 
 
 @pytest.fixture
@@ -131,7 +132,7 @@ def executed(monkeypatch: pytest.MonkeyPatch) -> list[Executed]:
     seen: list[Executed] = []
 
     def run_local(cells: Sequence[Cell], settings: Settings, jobs: int) -> Iterator[Outcome | None]:
-        ready = all(callable(signal.getsignal(number)) for number in INTERRUPTS)
+        ready = all(callable(signal.getsignal(number)) for number in ENDS)
         seen.append(Executed([cell.id for cell in cells], settings, jobs, ready))
         yield from (Outcome(cell.id, "failed", "exit status 1; log x") for cell in cells if len(seen) > 1)
 
@@ -159,10 +160,10 @@ def test_a_stale_row_is_made_again_where_that_is_asked_for(
 
 @pytest.mark.filterwarnings("ignore:.*is not complete")
 def test_signals_are_answered_as_before_once_a_grid_has_been_run(grid: Path, executed: list[Executed]) -> None:
-    before = [signal.getsignal(number) for number in INTERRUPTS]
+    before = [signal.getsignal(number) for number in ENDS]
     assert main(["leaderboard", "run", "grid.yaml"]) == 0
     assert executed[0].interruptible
-    assert [signal.getsignal(number) for number in INTERRUPTS] == before
+    assert [signal.getsignal(number) for number in ENDS] == before
 
 
 @pytest.mark.filterwarnings("ignore:.*is not complete")
