@@ -46,7 +46,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         argv: the arguments after the program's name; None takes those of the process.
 
     Returns:
-        The exit status: 0; 1 for a mistake that is explained on stderr; 2 for a wrong call.
+        The exit status: 0; 1 for a mistake that is explained on stderr; 2 for a wrong call; 130 after Ctrl-C.
     """
     try:
         try:
@@ -99,10 +99,8 @@ def _run(argv: Sequence[str] | None) -> int:
         except KeyboardInterrupt:
             print("ser-zoo: interrupted", file=sys.stderr)
             return 130
-        except BrokenPipeError:
-            raise
         except OSError as error:  # a folder that may not be written to, a full disk
-            if error.filename is None:
+            if error.filename is None:  # nothing that the user named, such as the pipe of `main`
                 raise
             reason = f"Cannot use {error.filename}: {error.strerror}. Expected a place that can be read and written."
             print(f"ser-zoo: error: {reason}", file=sys.stderr)
