@@ -36,7 +36,7 @@ def run(argv: Sequence[str]) -> int:
     check_identity(checkpoint, data)
     model = load_model(options.ckpt_path, encoder=options.encoder)
     trainer = {"accelerator": options.accelerator, "devices": 1}
-    report = measure_robustness(model, data, perturbations, trainer, origin.epoch, origin.seed, options.seed)
+    report = measure_robustness(model, data, perturbations, trainer, origin.epoch, origin.seed, options.seed, origin.refit)
     write_robustness(origin.target, report)
     show(report)
     return 0
@@ -50,7 +50,7 @@ def show(report: Mapping[str, Any]) -> None:
         change = f"{measured['ua'] - clean['ua']:+.4f}"
         rows.append({"test audio": measured["title"], "WA": measured["wa"], "UA": measured["ua"], "change of UA": change})
     corpus = report["corpus"] + (" (SYNTHETIC)" if report["synthetic"] else "")
-    where = f"{protocol_text(report['protocol'])}, fold {report['fold']}, {report['test']} test utterances"
+    where = f"{protocol_text(report['protocol'], report['refit'])}, fold {report['fold']}, {report['test']} test utterances"
     table(rows, f"{report['model']} on {corpus}, {where}")
 
 

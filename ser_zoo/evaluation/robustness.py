@@ -47,7 +47,7 @@ SCHEMA_VERSION = 1
 ROBUSTNESS = "robustness.json"
 Report = dict[str, Any]
 # What two folds must share to be pooled; the perturbations as well.
-IDENTITY = ("model", "corpus", "synthetic", "labels", "seed", "encoder", "perturbation_seed")
+IDENTITY = ("model", "corpus", "synthetic", "labels", "seed", "encoder", "refit", "perturbation_seed")
 PROTOCOL = ("name", "version", "hash", "world", "declared_leaks")
 
 SNRS_DB = (20, 10, 5, 0)
@@ -309,6 +309,7 @@ def measure_robustness(
     epoch: int,
     seed: int | None = None,
     perturbation_seed: int = 0,
+    refit: bool = False,
 ) -> Report:
     """Test a loaded model on the test speakers of ``data``, as recorded and under each perturbation.
 
@@ -320,6 +321,7 @@ def measure_robustness(
         epoch: of the checkpoint.
         seed: of the training; None where it is not known.
         perturbation_seed: of noise, babble and rooms.
+        refit: whether the model was trained on the validation speakers too.
 
     Returns:
         What ``robustness.schema.json`` describes.
@@ -341,6 +343,7 @@ def measure_robustness(
         "fold": data.fold,
         "seed": seed,
         "encoder": None if model.encoder is None else Path(model.encoder.source).name,
+        "refit": refit,
         "epoch": epoch,
         "test": len(data.split.test),
         "perturbation_seed": perturbation_seed,
@@ -357,11 +360,13 @@ class Origin(NamedTuple):
     Attributes:
         epoch: of the checkpoint, from 0.
         seed: of its training; None where no result row says it.
+        refit: whether it was trained on the validation speakers too.
         target: the report to write.
     """
 
     epoch: int
     seed: int | None
+    refit: bool
     target: Path
 
 
@@ -401,7 +406,7 @@ def find_origin(checkpoint: Path, output: Path | None = None) -> Origin:
     target = output or path.with_name(ROBUSTNESS)
     if target.exists():
         raise RunError(f"{target} exists already. Results are never overwritten: remove it, or pass another --output.")
-    return Origin(epoch, None if row is None else int(row["seed"]), target)
+    return Origin(epoch, None if row is None else int(row["seed"]), bool(trained_on.get("refit")), target)
 
 
 def write_robustness(path: Path, report: Report) -> None:
@@ -427,7 +432,7 @@ def read_robustness(path: Path) -> Report:
     except (OSError, ValueError) as error:
         raise RunError(f"Cannot read the robustness report {path}: {error}.") from error
     _validate(report, str(path))
-    return report
+    return {"refit": False, **report}  # older reports do not say
 
 
 def pool_robustness(reports: Sequence[Report]) -> Report:
@@ -441,8 +446,8 @@ def pool_robustness(reports: Sequence[Report]) -> Report:
         confusion matrices summed over the folds, and WA and UA of the sums.
 
     Raises:
-        RunError: there is none, a fold is there twice, or they differ in model, corpus, protocol, labels, seeds, encoder or
-            perturbations.
+        RunError: there is none, a fold is there twice, or they differ in model, corpus, protocol, labels, seeds, encoder,
+            refit or perturbations.
     """
     if not reports:
         raise RunError("No robustness report to pool. Expected one per fold; see ser-zoo robustness.")

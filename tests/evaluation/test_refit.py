@@ -17,6 +17,7 @@ from ser_zoo.cli import main
 from ser_zoo.data import SERDataModule
 from ser_zoo.errors import ProtocolError, RunError
 from ser_zoo.evaluation import Row, Run, pool, read_predictions, read_result, run_fold, run_folds, score_checkpoint
+from ser_zoo.evaluation.robustness import read_robustness
 from ser_zoo.inference import load_model
 from ser_zoo.models.base import CHECKPOINT_KEY
 from ser_zoo.models.optim import Optim
@@ -268,7 +269,8 @@ def test_robustness_asks_for_the_checkpoint_that_was_tested(
     assert main([*command, str(folder / "checkpoints" / "last.ckpt")]) == 1
     assert "which has refit False, not True" in capsys.readouterr().err
     assert main([*command, str(folder / "checkpoints" / "refit.ckpt")]) == 0
-    assert (folder / "robustness.json").is_file()
+    assert "cnn_attn on emo_db, loso10, refit, fold 1" in capsys.readouterr().out
+    assert read_robustness(folder / "robustness.json")["refit"] is True
 
 
 def test_folds_share_what_is_decoded_and_pool_as_refit(small_emo_db: Path, tmp_path: Path) -> None:

@@ -369,6 +369,7 @@ def report_of(fold: int, confusion: list[list[int]], changed: list[list[int]], *
         "fold": fold,
         "seed": 7,
         "encoder": None,
+        "refit": False,
         "epoch": fold,
         "test": sum(map(sum, confusion)),
         "perturbation_seed": 0,
@@ -411,6 +412,7 @@ def test_what_does_not_belong_together_is_not_pooled() -> None:
         ("seed", 8),
         ("perturbation_seed", 1),
         ("encoder", "whisper-base"),
+        ("refit", True),
         ("synthetic", True),
         ("corpus", "ravdess"),
         ("labels", ["neutral", "anger"]),
@@ -450,6 +452,12 @@ def test_a_report_that_cannot_be_written_to_its_end_is_not_there(tmp_path: Path,
     with pytest.raises(OSError, match="No space left"):
         write_robustness(tmp_path / "robustness.json", report_of(1, [[3, 1], [0, 2]], [[1, 3], [1, 1]]))
     assert not list(tmp_path.iterdir())
+
+
+def test_an_older_report_is_of_a_model_without_a_refit(tmp_path: Path) -> None:
+    report, path = report_of(1, [[3, 1], [0, 2]], [[1, 3], [1, 1]]), tmp_path / "robustness.json"
+    write_robustness(path, {key: value for key, value in report.items() if key != "refit"})
+    assert read_robustness(path) == report
 
 
 def test_a_report_that_does_not_fit_is_refused(tmp_path: Path) -> None:
