@@ -7,7 +7,7 @@ import inspect
 import re
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal, NoReturn
+from typing import Any, Literal
 
 import yaml
 from jsonargparse import ActionConfigFile, ActionYesNo, Namespace  # type: ignore[attr-defined]
@@ -15,6 +15,7 @@ from lightning import Trainer
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.cli import LightningArgumentParser
 
+from ser_zoo.cli.parser import Parser
 from ser_zoo.cli.report import show_pooled, show_row
 from ser_zoo.cli.tables import quiet_lightning, table
 from ser_zoo.corpora import CORPORA
@@ -32,7 +33,6 @@ from ser_zoo.evaluation import (
 )
 from ser_zoo.evaluation.search import validate_fold
 from ser_zoo.models import MODELS, model_class
-from ser_zoo.registry import did_you_mean
 from ser_zoo.settings import KEEPING, settled
 
 Monitor = Literal["val/ua", "val/wa", "val/macro_f1", "val/loss", "last"]
@@ -52,22 +52,6 @@ PASSING_SETTINGS = (
     "trainer.enable_model_summary",
     "trainer.log_every_n_steps",
 )
-# How jsonargparse names what it does not know: all on the command line at once, in a file the first.
-UNKNOWN_ARGUMENTS = "unrecognized arguments: "
-UNKNOWN_KEY = re.compile(r"Group '([^']+)' does not accept option '([^']+)'|Option '([^']+)' is not accepted")
-
-
-class Parser(LightningArgumentParser):
-    """Names what comes near an option that it does not have."""
-
-    def error(self, message: str, ex: Exception | None = None) -> NoReturn:
-        """End with the message, or raise it where ``exit_on_error`` is False."""
-        if message.startswith(UNKNOWN_ARGUMENTS):
-            unknown = [word.partition("=")[0] for word in message.split() if word.startswith("--")]
-        else:
-            unknown = [f"--{'.'.join(filter(None, match.groups()))}" for match in UNKNOWN_KEY.finditer(message)]
-        hints = (did_you_mean(name, self._option_string_actions, alike=0.85) for name in unknown)
-        super().error(". ".join([message, *filter(None, hints)]), ex)
 
 
 def run(argv: Sequence[str]) -> int:

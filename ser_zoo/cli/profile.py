@@ -10,7 +10,8 @@ from typing import Any
 from jsonargparse import Namespace
 from lightning.pytorch.cli import LightningArgumentParser
 
-from ser_zoo.cli.fit import Parser, add_model_arguments, expand_names, model_arguments, value_of
+from ser_zoo.cli.fit import add_model_arguments, expand_names, model_arguments, value_of
+from ser_zoo.cli.parser import Parser
 from ser_zoo.cli.tables import quiet_lightning, table
 from ser_zoo.errors import SERZooError
 from ser_zoo.evaluation import write_json
