@@ -308,7 +308,11 @@ class SERModule(FeatureModule):
                 module.training = mode
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
-        """The optimiser of ``optim``, with a group of its own for a fine-tuned encoder."""
+        """The optimiser of ``optim``, with a group of its own for a fine-tuned encoder.
+
+        Raises:
+            SERZooError: a schedule is asked for that ends with the training, and the training has no end.
+        """
         encoder = self._encoder_parameters()
         head = [p for key, p in self.named_parameters() if not key.startswith(ENCODER_PREFIX) and p.requires_grad]
         groups: list[dict[str, Any]] = [{"params": head}]
@@ -323,7 +327,12 @@ class SERModule(FeatureModule):
         optimizer._step_supports_amp_scaling = False
         if self.optim.schedule == "constant":
             return optimizer
-        steps = max(1, int(self.trainer.estimated_stepping_batches))
+        if (planned := self.trainer.estimated_stepping_batches) == float("inf"):
+            raise SERZooError(
+                "--model.optim.schedule cosine falls to 0 at the end of the training, and --trainer.max_epochs -1 has none. "
+                "Expected a number of epochs, or --trainer.max_steps; or --model.optim.schedule constant."
+            )
+        steps = max(1, int(planned))
         rise = max(1, round(self.optim.warmup * steps))
         if encoder and self.optim.encoder_rest:
             self._rest = round(self.optim.encoder_rest * steps)

@@ -10,7 +10,7 @@ import torch
 from lightning.pytorch.trainer.states import TrainerStatus
 from lightning.pytorch.utilities import rank_zero_only
 
-from ser_zoo.errors import RunError
+from ser_zoo.errors import RunError, SERZooError
 from ser_zoo.evaluation import Run, read_result, run_fold, run_folds
 from ser_zoo.evaluation import run as room
 from ser_zoo.evaluation.result import processor
@@ -153,6 +153,13 @@ def test_a_training_without_an_epoch_says_what_may_be_the_cause(small_emo_db: Pa
     run = Run("mfcc_stats", trainer={**QUIET, "max_epochs": 0})
     with pytest.raises(RunError, match=r"no epoch was trained to its end.*--trainer\.max_epochs"):
         run_fold(run, small_data(small_emo_db, sample_rate=16_000), tmp_path)
+
+
+def test_a_schedule_without_an_end_is_refused(small_emo_db: Path, tmp_path: Path) -> None:
+    run = Run("mfcc_stats", {"optim": Optim(schedule="cosine")}, {**QUIET, "max_epochs": -1}, patience=1)
+    with pytest.raises(SERZooError, match=r"schedule cosine falls to 0 .* --trainer\.max_epochs -1 has none"):
+        run_fold(run, small_data(small_emo_db, sample_rate=16_000), tmp_path / "f")
+    assert not (tmp_path / "f").exists()
 
 
 @pytest.mark.parametrize("stage", ["predict", "test"])
