@@ -6,6 +6,7 @@ import copy
 import inspect
 import re
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -119,8 +120,9 @@ def plan_of(parser: LightningArgumentParser, options: Namespace) -> Run:
     """What the options train."""
     local, tracking = _tracking(options)
     trainer = _arguments(_instantiate(parser, local).trainer)
-    if local.trainer.logger:
-        trainer["logger"] = lambda: _instantiate(parser, local).trainer.logger
+    for name in ("logger", "callbacks"):  # new ones for each training
+        if local.trainer[name]:
+            trainer[name] = partial(_made, parser, local, name)
     return Run(
         model=options.model.name,
         arguments=model_arguments(options),
@@ -288,6 +290,14 @@ def _tracking(options: Namespace) -> tuple[Namespace, Tracking | None]:
         arguments = {key: value for key, value in chosen.items() if key not in defaults or value != defaults[key]}
         local.trainer.logger = [item for item in specifications if item is not wanted[0]] or None
     return local, Tracking(arguments, options.wandb_errors)
+
+
+def _made(parser: LightningArgumentParser, options: Namespace, name: str) -> Any:
+    """The trainer's ``logger`` or ``callbacks``, and none of the other."""
+    alone = copy.deepcopy(options)
+    for other in {"logger", "callbacks"} - {name}:
+        alone.trainer[other] = None
+    return _instantiate(parser, alone).trainer[name]
 
 
 def _instantiate(parser: LightningArgumentParser, options: Namespace) -> Namespace:

@@ -38,7 +38,14 @@ import lightning as L
 import numpy as np
 import torch.distributed
 from lightning.fabric.utilities.exceptions import MisconfigurationException
-from lightning.pytorch.callbacks import Callback, EarlyStopping, ModelCheckpoint
+from lightning.pytorch.callbacks import (
+    Callback,
+    EarlyStopping,
+    LearningRateFinder,
+    ModelCheckpoint,
+    StochasticWeightAveraging,
+    WeightAveraging,
+)
 from lightning.pytorch.loggers import CSVLogger, Logger
 from lightning.pytorch.utilities import rank_zero_only, rank_zero_warn
 
@@ -84,6 +91,10 @@ TRAINER_KEYS = (
 )
 WHOLE = ("limit_test_batches", "limit_predict_batches")  # of the test, and of the pass that fits the temperature
 COUNTS = ("accumulate_grad_batches", "check_val_every_n_epoch", "val_check_interval")  # Lightning divides by them unchecked
+IDLE: Mapping[type[Callback], str] = {  # callbacks that would act on nothing that is tested
+    StochasticWeightAveraging: "averages weights when the last checkpoint is written; EMAWeightAveraging does so before",
+    LearningRateFinder: "looks for a rate that it cannot set; ser-zoo search does so for --model.optim.lr",
+}
 PRECISIONS = ("32-true", "16-mixed", "bf16-mixed")  # of products; weights and features are float32
 
 
@@ -94,8 +105,8 @@ class Run:
     Attributes:
         model: name of the architecture.
         arguments: of its class, without ``labels``.
-        trainer: arguments of ``lightning.Trainer``. ``logger`` may be a function that makes it, for several folds: most loggers
-            write all that they are given into one run.
+        trainer: arguments of ``lightning.Trainer``. ``logger`` and ``callbacks`` may be functions that make them, for several
+            trainings: most loggers write all that they are given into one run, and many callbacks remember what they have seen.
         seed: of weights, dropout, order and augmentation.
         monitor: the validation metric that chooses the epoch (``val/ua``, ``val/loss`` ...), or ``last``: no choice, the newest
             epoch is tested.
@@ -134,6 +145,8 @@ class Run:
         counts = {name: self.trainer.get(name) for name in COUNTS}
         if wrong := [name for name, value in counts.items() if isinstance(value, int | float) and value <= 0]:
             raise RunError(f"--trainer.{wrong[0]} {self.trainer[wrong[0]]} makes no sense. Expected more than 0.")
+        if (clip := self.trainer.get("gradient_clip_val")) is not None and clip < 0:
+            raise RunError(f"--trainer.gradient_clip_val {clip} makes no sense. Expected 0 or more; 0 or null clips nothing.")
         if self.patience is not None and self.patience < 0:
             raise RunError(f"--patience {self.patience} makes no sense. Expected 0 epochs or more, or null.")
         if not 0 <= self.seed < 2**32:
@@ -311,7 +324,9 @@ def run_fold(run: Run, data: SERDataModule, folder: Path, config: str = "", resu
     calibration = _calibrate(trainer, model, data, tested, collector)
     calibrated = time.perf_counter()
     if run.refit:
-        model, trainer, tested, seconds = _refit(run, everyone, folder, resume, epoch + 1, calibration, collector, tracker)
+        model, trainer, tested, seconds = _refit(
+            run, data, everyone, folder, resume, epoch + 1, calibration, collector, tracker
+        )
         features += model.feature_seconds
         fitted += seconds
     started_test = time.perf_counter()
@@ -480,7 +495,7 @@ def make_trainer(arguments: Mapping[str, Any]) -> L.Trainer:
     """
     try:
         return L.Trainer(**arguments)
-    except (MisconfigurationException, TypeError, ValueError) as error:  # it has no error of its own for some
+    except (MisconfigurationException, RuntimeError, TypeError, ValueError) as error:  # it has no error of its own for some
         raise RunError(f"The trainer refuses its arguments: {error}") from error
 
 
@@ -636,6 +651,9 @@ def _fit(trainer: L.Trainer, model: SERModule, data: SERDataModule, checkpoint: 
         if "val_check_interval" not in str(error):
             raise
         raise RunError(f"The trainer refuses its arguments: {error}") from error  # it has no error of its own for this
+    # It would answer every checkpoint that is loaded from now on by the weights that it has averaged, as for a training.
+    given: list[Callback] = vars(trainer)["callbacks"]
+    given[:] = [callback for callback in given if not isinstance(callback, WeightAveraging)]
 
 
 @contextmanager
@@ -709,6 +727,7 @@ def _store_calibration(trainer: L.Trainer, checkpoint: Path, fitted: Mapping[str
 
 def _refit(
     run: Run,
+    first: SERDataModule,
     data: SERDataModule,
     folder: Path,
     resume: bool,
@@ -721,6 +740,7 @@ def _refit(
 
     Args:
         run: of the first training, whose schedule holds here too.
+        first: the fold as it was there.
         data: the fold, all of whose speakers but those of the test train.
         folder: of the fold.
         resume: go on from ``checkpoints/refit.ckpt`` where there is one.
@@ -734,7 +754,15 @@ def _refit(
     """
     L.seed_everything(run.seed, workers=True, verbose=False)
     model = create_model(run.model, labels=data.labels, **run.arguments)
-    alone = {"limit_val_batches": 0, "num_sanity_val_steps": 0, "min_epochs": None, "min_steps": None}
+    alone: dict[str, Any] = {
+        "limit_val_batches": 0,
+        "num_sanity_val_steps": 0,
+        **dict.fromkeys(("min_epochs", "min_steps", "max_time")),
+        # One that stops early watches what is not there.
+        "callbacks": [own for own in _own_callbacks(run) if not isinstance(own, EarlyStopping)],
+    }
+    if (steps := run.trainer.get("max_steps", -1)) > 0:  # of the first training, whose epochs are shorter
+        alone["max_steps"] = -(-steps * _steps_of_epoch(run, data) // _steps_of_epoch(run, first))
     again = without_summary(replace(run, patience=None, trainer={**run.trainer, **alone}))
     followed = [] if tracker is None else [tracker]
     clock = Clock()
@@ -749,6 +777,21 @@ def _refit(
     seconds = clock.seconds
     _store_calibration(trainer, checkpoint, calibration)
     return model, trainer, checkpoint, seconds
+
+
+def _steps_of_epoch(run: Run, data: SERDataModule) -> int:
+    """How often the weights change in an epoch."""
+    batches, limit = len(data.train_dataloader()), run.trainer.get("limit_train_batches")
+    if limit is not None:  # an int counts batches, a float is a share of them
+        batches = min(batches, limit) if isinstance(limit, int) else int(batches * limit)
+    return -(-batches // (run.trainer.get("accumulate_grad_batches") or 1))
+
+
+def _own_callbacks(run: Run) -> list[Callback]:
+    """The user's callbacks for one training."""
+    given = run.trainer.get("callbacks")
+    given = given() if callable(given) else given
+    return [given] if isinstance(given, Callback) else [*(given or ())]
 
 
 def _epoch(checkpoint: Path) -> int:
@@ -775,11 +818,13 @@ def _read(checkpoint: Path, key: str) -> Any:
 def _trainer(
     run: Run, folder: Path, callbacks: Sequence[Callback], tracker: FoldTracker | None, curves: str = "curves"
 ) -> L.Trainer:
-    arguments = dict(run.trainer)
-    own = arguments.pop("callbacks", None) or []
-    added: list[Callback] = [*own, *callbacks, StepSeed(run.seed)]
+    arguments, own = dict(run.trainer), _own_callbacks(run)
+    for kind, reason in IDLE.items():
+        if any(isinstance(callback, kind) for callback in own):
+            raise RunError(f"--trainer.callbacks {kind.__name__} would change no row: it {reason}. Leave it out.")
+    added: list[Callback] = [*own, *callbacks, StepSeed(run.seed), StayStopped()]
     if run.patience is not None:
-        added += [EarlyStopping(run.monitor, patience=run.patience, mode=_mode(run.monitor)), StayStopped()]
+        added.append(EarlyStopping(run.monitor, patience=run.patience, mode=_mode(run.monitor)))
     logger = arguments.get("logger")
     if callable(logger):
         logger = logger()

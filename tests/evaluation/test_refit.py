@@ -11,7 +11,7 @@ import lightning as L
 import numpy as np
 import pytest
 import torch
-from lightning.pytorch.callbacks import Callback
+from lightning.pytorch.callbacks import Callback, EarlyStopping, Timer
 
 from ser_zoo.cli import main
 from ser_zoo.data import SERDataModule
@@ -116,6 +116,34 @@ def test_an_epoch_that_was_chosen_early_ends_it_early(small_emo_db: Path, tmp_pa
     assert row is not None
     assert row["selection"]["epoch"] == 0
     assert [len(epochs) for epochs in witness.trained] == [5, 1]
+
+
+@pytest.mark.parametrize(
+    ("bound", "epochs", "steps"),
+    [
+        ({"max_steps": 9, "max_epochs": 20}, 3, 12),
+        ({"max_steps": 2, "max_epochs": 20, "limit_train_batches": 0.5}, 2, 4),
+        ({"max_steps": 4, "max_epochs": 20, "accumulate_grad_batches": 3}, 4, 8),
+        ({"max_time": "00:00:00:30", "max_epochs": 2}, 2, 8),
+    ],
+)
+def test_what_bounds_the_first_training_does_not_cut_it_short(
+    bound: dict[str, Any], epochs: int, steps: int, small_emo_db: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its epochs have more steps, four in place of three here, and take longer."""
+    witness = Witness()
+    monkeypatch.setattr(Timer, "time_elapsed", lambda *_: 60.0 if len(witness.trained) > 1 else 1.0)
+    run = small_run(witness, monitor="last")
+    run = replace(run, trainer={**run.trainer, **bound})
+    assert run_fold(run, small_data(small_emo_db, batch_size=16), tmp_path) is not None
+    assert [len(training) for training in witness.trained] == [epochs, epochs]
+    checkpoint = torch.load(tmp_path / "checkpoints" / "refit.ckpt", weights_only=True)
+    assert checkpoint["global_step"] == steps
+
+
+def test_it_does_not_wait_for_validation_scores_to_stop(small_emo_db: Path, tmp_path: Path) -> None:
+    run = small_run(EarlyStopping("val/loss"), Witness())
+    assert run_fold(run, small_data(small_emo_db), tmp_path / "f") is not None
 
 
 def test_what_is_chosen_and_calibrated_is_as_without_it(

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -7,13 +8,21 @@ from typing import Any
 import lightning as L
 import pytest
 import torch
+from lightning.pytorch.callbacks import (
+    Callback,
+    EarlyStopping,
+    EMAWeightAveraging,
+    LearningRateFinder,
+    StochasticWeightAveraging,
+)
 from lightning.pytorch.trainer.states import TrainerStatus
 from lightning.pytorch.utilities import rank_zero_only
 
 from ser_zoo.errors import RunError, SERZooError
-from ser_zoo.evaluation import Run, read_result, run_fold, run_folds
+from ser_zoo.evaluation import Run, read_result, run_fold, run_folds, score_checkpoint, summarise
 from ser_zoo.evaluation import run as room
 from ser_zoo.evaluation.result import processor
+from ser_zoo.inference import load_model
 from ser_zoo.models.optim import Optim
 from tests.evaluation.test_refit import QUIET, small_data
 from tests.models.small import SMALL
@@ -113,6 +122,7 @@ def test_a_precision_that_would_not_be_what_the_row_says_is_refused(
         ({"trainer": {"accumulate_grad_batches": 0}}, r"--trainer\.accumulate_grad_batches 0 makes no sense"),
         ({"trainer": {"check_val_every_n_epoch": 0}}, r"--trainer\.check_val_every_n_epoch 0 makes no sense"),
         ({"trainer": {"val_check_interval": 0.0}}, r"--trainer\.val_check_interval 0\.0 makes no sense"),
+        ({"trainer": {"gradient_clip_val": -1.0}}, r"--trainer\.gradient_clip_val -1\.0 makes no sense"),
         ({"patience": -1}, r"--patience -1 makes no sense"),
         ({"seed": -1}, r"--seed_everything -1 makes no sense"),
         ({"seed": 2**32}, r"--seed_everything 4294967296 makes no sense"),
@@ -132,6 +142,7 @@ def test_a_run_that_could_give_no_row_of_the_fold_is_refused(changes: dict[str, 
         ({"devices": -3}, "should be an int > 0"),
         ({"num_nodes": 0}, "must be a positive integer"),
         ({"max_epochs": -5}, "non-negative integer"),
+        ({"callbacks": [EarlyStopping("val/ua"), EarlyStopping("val/ua")]}, "more than one stateful callback"),
     ],
 )
 def test_what_the_trainer_refuses_is_told_in_its_words(
@@ -160,6 +171,32 @@ def test_a_schedule_without_an_end_is_refused(small_emo_db: Path, tmp_path: Path
     with pytest.raises(SERZooError, match=r"schedule cosine falls to 0 .* --trainer\.max_epochs -1 has none"):
         run_fold(run, small_data(small_emo_db, sample_rate=16_000), tmp_path / "f")
     assert not (tmp_path / "f").exists()
+
+
+@pytest.mark.parametrize("callback", [StochasticWeightAveraging(0.1), LearningRateFinder()])
+def test_callbacks_that_would_change_nothing_are_refused(callback: Callback, small_emo_db: Path, tmp_path: Path) -> None:
+    run = Run("mfcc_stats", trainer={**QUIET, "callbacks": callback})
+    with pytest.raises(RunError, match=rf"--trainer\.callbacks {type(callback).__name__} would change no row"):
+        run_fold(run, small_data(small_emo_db, sample_rate=16_000), tmp_path)
+
+
+def test_averaged_weights_that_are_chosen_are_also_tested(small_emo_db: Path, tmp_path: Path) -> None:
+    data = small_data(small_emo_db, sample_rate=16_000)
+    run = Run("mfcc_stats", {"optim": Optim(lr=0.1)}, {**QUIET, "callbacks": lambda: EMAWeightAveraging(decay=0.99)}, seed=3)
+    row = run_fold(run, data, tmp_path)
+    assert row is not None
+    model = load_model(tmp_path / "checkpoints" / "best.ckpt")
+    again = score_checkpoint(model, data, {"accelerator": "cpu"})
+    assert row["metrics"] == summarise(again.confusion, model.labels)
+
+
+def test_callbacks_that_a_function_makes_remember_nothing_of_the_fold_before(small_emo_db: Path, tmp_path: Path) -> None:
+    """As those of the command line do; the loss of the first fold would be the one to beat in the second."""
+    stopping = partial(EarlyStopping, "val/ua", patience=2, mode="max")
+    run = Run("mfcc_stats", {"optim": Optim(lr=0.0)}, {**QUIET, "callbacks": stopping}, seed=3)
+    data = small_data(small_emo_db, sample_rate=16_000)
+    rows = run_folds(run, data, [1, 2], tmp_path, lambda fold: "", False, lambda row: None)
+    assert [row["selection"]["epochs"] for row in rows] == [3, 3]
 
 
 @pytest.mark.parametrize("stage", ["predict", "test"])
