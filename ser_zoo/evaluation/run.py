@@ -281,7 +281,7 @@ class StayStopped(Callback):
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Ask for the end where the patience had run out."""
-        waited = any(stopping.wait_count >= stopping.patience for stopping in trainer.early_stopping_callbacks)
+        waited = any(stopping.wait_count >= max(1, stopping.patience) for stopping in trainer.early_stopping_callbacks)
         trainer.should_stop = trainer.should_stop or waited
 
 

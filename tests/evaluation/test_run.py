@@ -41,6 +41,19 @@ def test_a_run_that_was_stopped_early_stays_so(small_emo_db: Path, tmp_path: Pat
     assert (again["selection"], again["metrics"]) == (first["selection"], first["metrics"])
 
 
+@pytest.mark.parametrize(("patience", "epochs"), [(0, 2), (1, 2)])
+def test_a_run_without_patience_stops_at_the_first_epoch_that_is_no_better(
+    patience: int, epochs: int, small_emo_db: Path, tmp_path: Path
+) -> None:
+    run = Run("mfcc_stats", {"optim": Optim(lr=0.0)}, QUIET, seed=3, patience=patience)
+    data = small_data(small_emo_db, sample_rate=16_000)
+    for resume in (False, True):
+        row = run_fold(run, data, tmp_path, resume=resume)
+        assert row is not None
+        assert (row["selection"]["epoch"], row["selection"]["epochs"]) == (0, epochs)
+        (tmp_path / "result.json").unlink()
+
+
 def test_a_run_that_was_moved_keeps_its_best_epoch(small_emo_db: Path, tmp_path: Path) -> None:
     data = small_data(small_emo_db, sample_rate=16_000)
     first, second = (
