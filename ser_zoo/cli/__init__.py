@@ -5,6 +5,7 @@ Nothing here or in the listing verbs imports torch or lightning, so that help an
 
 from __future__ import annotations
 
+import errno
 import importlib
 import os
 import sys
@@ -26,6 +27,7 @@ VERBS = {
     "audit": "prove that a protocol, or somebody else's split, does not leak",
     "leaderboard": "run a grid of models, corpora, protocols and seeds; render reports of its rows",
 }
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 HELP = """\
 usage: ser-zoo VERB [OPTIONS]
 
@@ -100,8 +102,13 @@ def _run(argv: Sequence[str] | None) -> int:
             print("ser-zoo: interrupted", file=sys.stderr)
             return 130
         except OSError as error:  # a folder that may not be written to, a full disk
-            if error.filename is None:  # nothing that the user named, such as the pipe of `main`
+            if error.filename is not None:
+                reason = f"Cannot use {error.filename}: {error.strerror}. Expected a place that can be read and written."
+            elif error.errno in FULL:  # what fails in the middle of a file does not name it
+                reason = (
+                    f"Cannot write: {error.strerror}. Expected room for what is written; make some, and repeat the command."
+                )
+            else:  # nothing that the user named, such as the pipe of `main`
                 raise
-            reason = f"Cannot use {error.filename}: {error.strerror}. Expected a place that can be read and written."
             print(f"ser-zoo: error: {reason}", file=sys.stderr)
             return 1

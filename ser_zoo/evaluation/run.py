@@ -47,6 +47,7 @@ from lightning.pytorch.callbacks import (
     WeightAveraging,
 )
 from lightning.pytorch.loggers import CSVLogger, Logger
+from lightning.pytorch.plugins import TorchCheckpointIO
 from lightning.pytorch.utilities import rank_zero_only, rank_zero_warn
 
 from ser_zoo.cache import atomic_path
@@ -175,6 +176,22 @@ class Trained:
     chosen: ModelCheckpoint
     tracker: FoldTracker | None
     seconds: float
+
+
+class WholeCheckpoints(TorchCheckpointIO):
+    """Writes a checkpoint beside the one before, whose name it takes when it is whole.
+
+    Lightning's writes it into the system's temporary folder, and copies it over the one before where that is on another disk:
+    whoever is killed in between, or runs out of room, has neither.
+    """
+
+    def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None) -> None:
+        """Write it.
+
+        Raises:
+            RunError: it cannot be written.
+        """
+        save_whole(checkpoint, Path(path))
 
 
 class Checkpoints(ModelCheckpoint):
@@ -720,8 +737,7 @@ def _store_calibration(trainer: L.Trainer, checkpoint: Path, fitted: Mapping[str
         content = torch.load(checkpoint, weights_only=True, map_location="cpu", mmap=True)
         kept = Calibration(fitted["temperature"], fitted["at_bound"], fitted["validation_is_test"])
         content[CHECKPOINT_KEY]["calibration"] = asdict(kept)
-        with atomic_path(checkpoint) as temporary:
-            torch.save(content, temporary)
+        save_whole(content, checkpoint)
     trainer.strategy.barrier()
 
 
@@ -794,6 +810,23 @@ def _own_callbacks(run: Run) -> list[Callback]:
     return [given] if isinstance(given, Callback) else [*(given or ())]
 
 
+def save_whole(checkpoint: Mapping[str, Any], path: Path) -> None:
+    """Write a checkpoint, whole or not at all.
+
+    Raises:
+        RunError: it cannot be written, as on a full disk.
+    """
+    try:
+        with atomic_path(path) as temporary, temporary.open("wb") as file:
+            torch.save(checkpoint, file)
+    except (OSError, RuntimeError) as error:
+        reason = error.__context__ if isinstance(error.__context__, OSError) else error  # torch's words are about zip files
+        raise RunError(
+            f"Cannot write the checkpoint {path}: {reason}. An older one there is still whole. Expected a place that can be "
+            f"written and has room; then go on with --ckpt_path {LAST}."
+        ) from error
+
+
 def _epoch(checkpoint: Path) -> int:
     """The epoch after which a checkpoint of a run was written, from 0; the error is that of ``_read``."""
     return int(_read(checkpoint, "epoch"))
@@ -836,6 +869,8 @@ def _trainer(
         added.append(tracker)
     arguments["logger"] = logger
     trainer = make_trainer({**arguments, "callbacks": added})
+    if type(trainer.strategy.checkpoint_io) is TorchCheckpointIO:
+        trainer.strategy.checkpoint_io = WholeCheckpoints()
     # Lightning takes bfloat16 where a processor is asked for float16, and the row would say what was asked for.
     asked = str(arguments.get("precision"))
     if trainer.precision not in PRECISIONS or (trainer.precision == "bf16-mixed" and "bf16" not in asked):

@@ -53,6 +53,7 @@ def test_a_reader_that_has_closed_our_output_is_no_failure(arguments: str, unbuf
     [
         (SERZooError("No such thing."), 1, "error: No such thing."),
         (KeyboardInterrupt(), 130, "interrupted"),
+        (OSError(28, "No space left on device"), 1, "error: Cannot write: No space left on device. Expected room"),
         (PermissionError(13, "Permission denied", "/a/b"), 1, "error: Cannot use /a/b: Permission denied. Expected a place"),
     ],
 )

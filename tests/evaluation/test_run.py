@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import shutil
 from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
@@ -66,6 +67,36 @@ def test_a_run_that_was_moved_keeps_its_best_epoch(small_emo_db: Path, tmp_path:
     assert row is not None
     assert (row["selection"]["epoch"], row["selection"]["epochs"]) == (0, 4)
     assert not (tmp_path / "before").exists()
+
+
+def test_a_checkpoint_that_finds_no_room_leaves_the_one_before_as_it_was(
+    small_emo_db: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The system's temporary folder may be on another disk, from where it would be copied over the one before."""
+    data, last = small_data(small_emo_db, sample_rate=16_000), tmp_path / "checkpoints" / "last.ckpt"
+    run = Run("mfcc_stats", trainer={**QUIET, "max_epochs": 3}, seed=3, monitor="last")
+    before: list[bytes] = []
+    save = torch.save
+
+    def saved(content: dict[str, Any], file: Any) -> None:
+        save(content, file)
+        if content["epoch"] == 1:
+            before.append(last.read_bytes())
+            file.truncate(100)
+            raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(shutil, "move", shutil.copy)
+    with monkeypatch.context() as patch:
+        patch.setattr(torch, "save", saved)
+        with pytest.raises(
+            RunError, match=r"Cannot write the checkpoint .*last\.ckpt: .*No space left on device.* --ckpt_path last"
+        ):
+            run_fold(run, data, tmp_path)
+    assert [last.read_bytes()] == before
+    assert [path.name for path in last.parent.iterdir()] == ["last.ckpt"]
+    row = run_fold(run, data, tmp_path, resume=True)
+    assert row is not None
+    assert row["selection"]["epochs"] == 3
 
 
 def test_only_the_first_process_has_the_rows_of_finished_folds(
