@@ -132,7 +132,8 @@ def _run(argv: Sequence[str]) -> int:
     else:
         execute = partial(run_local, settings=settings, jobs=jobs)
     failed: list[Outcome] = []
-    board = Board([cell for cell in cells if cell not in kept], run, settings, known, jobs, Console())
+    console = Console(markup=False, emoji=False)  # an encoder's folder may have brackets in its name
+    board = Board([cell for cell in cells if cell not in kept], run, settings, known, jobs, console)
     try:
         with _interruptible():
             board.follow(execute(run))
@@ -141,7 +142,7 @@ def _run(argv: Sequence[str]) -> int:
             # Rows come first: they can be read while this goes on.
             if measure := [cell for cell in cells if inspect(cell, settings)[0] == "measure"]:
                 print(f"{len(measure)} cells are to be measured", flush=True)
-                board = Board(measure, measure, settings, {}, jobs, Console())
+                board = Board(measure, measure, settings, {}, jobs, console)
                 board.follow(execute(measure))
                 print(f"{board.summary()}.")
                 failed += board.failed

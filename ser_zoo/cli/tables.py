@@ -33,13 +33,15 @@ def table(rows: Sequence[Mapping[str, Any]], title: str | None = None) -> None:
     drawn = Table()
     for key in rows[0] if rows else []:
         number = isinstance(rows[0][key], int | float) and not isinstance(rows[0][key], bool)
-        drawn.add_column(key.replace("_", " "), justify="right" if number else "left", overflow="fold")
+        name = key if "." in key else key.replace("_", " ")  # an argument's name is what somebody types
+        drawn.add_column(name, justify="right" if number else "left", overflow="fold")
     for row in rows:
         drawn.add_row(*(_text(value) for value in row.values()))
     if title:
         print(title)
     try:
-        Console(width=None if sys.stdout.isatty() else WIDE).print(drawn)
+        # Names of files and encoders may hold brackets, which rich would take for its markup.
+        Console(width=None if sys.stdout.isatty() else WIDE, markup=False, emoji=False).print(drawn)
     except SystemExit as error:  # rich's answer to a reader that has closed our output
         raise BrokenPipeError from error
 

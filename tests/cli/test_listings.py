@@ -232,3 +232,11 @@ def test_notices_are_printed_once_and_those_of_lightning_are_not(capsys: pytest.
 def test_an_unknown_name_is_explained(verb: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main([verb, "nothing"]) == 1
     assert "Unknown" in capsys.readouterr().err
+
+
+def test_a_table_shows_names_as_they_are(capsys: pytest.CaptureFixture[str]) -> None:
+    tables.table([{"file": "take[b].wav"}, {"file": "[/b].wav"}, {"file": ":smile:"}, {"file": "a_b"}])
+    tables.table([{"model.optim.weight_decay": 0.1, "test_rows": 1}])
+    shown = capsys.readouterr().out
+    for name in ("take[b].wav", "[/b].wav", ":smile:", "a_b", "model.optim.weight_decay", "test rows"):
+        assert f" {name} " in shown
