@@ -190,6 +190,7 @@ def build_parser(model: str | None, corpus: str | None = None) -> LightningArgum
     parser.add_argument(
         "--wandb",
         action=ActionYesNo,
+        nargs="?",
         default=False,
         help="a Weights & Biases run per fold, beside other loggers, as also by --trainer.logger WandbLogger; without a login "
         "there, or with WANDB_MODE=offline, it stays in the fold's folder until wandb sync sends it",

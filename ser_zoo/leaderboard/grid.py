@@ -13,7 +13,7 @@
         name: cnn_attn_as_published   # in place of the model's, where the same model stands in the grid twice
         protocols: [as_cnn_attn]      # default: that of the configuration, which is the honest default of the corpus
         folds: [1]                    # default: all
-        arguments: {trainer.max_epochs: 100}   # further ones of ser-zoo fit
+        arguments: {trainer.max_epochs: 100}   # further ones of ser-zoo fit, but for those that the keys above say
 
 A cell is one fold. Its fingerprint is a hash over what decides its numbers: the arguments of ``fit`` without paths, the
 protocol, the manifest of the corpus, the version of this package, and the weights of an encoder that is part of it. A setting
@@ -49,6 +49,17 @@ KEYS = ("recipes", "encoders", "seeds", "measure", "durations", "runs")
 RUN_KEYS = ("models", "corpora", "config", "name", "protocols", "encoders", "seeds", "folds", "measure", "arguments")
 MEASURES = ("profile", "robustness")
 NAME = re.compile(r"[\w][\w.+-]*")  # of a folder
+# What a cell says itself, whatever the arguments of a run do; and what would end it without a row.
+OWN = {
+    "config": "config, or models and corpora, of the run",
+    "model.name": "models of the run, or another config",
+    "seed_everything": "seeds",
+    "folds": "folds of the run",
+    "data.fold": "folds of the run",
+    "run_dir": "--runs of ser-zoo leaderboard run",
+    "ckpt_path": "nothing: a cell that was begun goes on by itself",
+    "validate_only": "nothing: a cell is tested",
+}
 PASSING_DATA = (*KEEPING, "fold")  # which fold is meant is no part of what all of them have
 
 Resolve = Callable[[Sequence[str]], dict[str, Any]]
@@ -214,12 +225,21 @@ def _groups(run: object, defaults: Mapping[str, Any], folder: Path, resolve: Res
 
     options = _mapping(run, RUN_KEYS, place)
     folds = None if options.get("folds", "all") == "all" else tuple(_numbers(options, "folds", place))
+    if folds is not None and len(set(folds)) != max(1, len(folds)):
+        raise SERZooError(f"{place}, folds: found {list(folds)}. Expected each fold once; leave folds out for all of them.")
     extra = options.get("arguments", {})
     if not isinstance(extra, dict):
         raise SERZooError(f"{place}, arguments: found {extra!r}. Expected arguments of ser-zoo fit with their values.")
+    if own := [key for key in extra if key in OWN]:
+        raise SERZooError(f"{place}, arguments: {own[0]} is not for a grid to pass on. Expected in its place: {OWN[own[0]]}.")
     given = [f"--{key}={value if isinstance(value, str) else json.dumps(value)}" for key, value in extra.items()]
     seeds = _numbers({**defaults, **options}, "seeds", place) or [1]
     encoders = _texts({**defaults, **options}, "encoders", place)
+    if encoders and "model.encoder" in extra:
+        raise SERZooError(
+            f"{place}, arguments: model.encoder is {extra['model.encoder']}, and encoders has {', '.join(encoders)}. Expected "
+            "one of the two; encoders of the run stand in place of those of the grid."
+        )
     measures = tuple(_texts({**defaults, **options}, "measure", place))
     for measure in measures:
         lookup(dict.fromkeys(MEASURES), measure, "measure")

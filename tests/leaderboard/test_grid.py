@@ -131,6 +131,12 @@ def test_one_configuration_with_further_arguments_and_a_name_of_its_own(folder: 
     assert short.fingerprint != long.fingerprint
 
 
+def test_a_run_that_is_sent_to_wandb_is_the_same_run(folder: Path) -> None:
+    plain, sent = (cells(folder, run(folds=[1], arguments={"wandb": value}))[0] for value in (False, True))
+    assert "--wandb=true" in sent.arguments
+    assert sent.fingerprint == plain.fingerprint
+
+
 def test_a_refit_stands_beside_the_same_run_without(folder: Path) -> None:
     plain, refit = cells(folder, run(folds=[1]), run(folds=[1], arguments={"refit": True}))
     assert (plain.id, refit.id) == (
@@ -183,6 +189,17 @@ def test_only_reads_no_corpus_that_it_does_not_need(folder: Path, monkeypatch: p
         ),
         ([run(folds=[11])], {}, ProtocolError, r"run 1: Protocol loso10 of emo_db has folds 1 to 10; fold 11"),
         ([run(folds="first")], {}, SERZooError, r"run 1, folds: found 'first'. Expected a list of whole numbers"),
+        ([run(folds=[1, 1, 2])], {}, SERZooError, r"run 1, folds: found \[1, 1, 2\]. Expected each fold once"),
+        ([run(folds=[])], {}, SERZooError, r"run 1, folds: found \[\]. Expected each fold once"),
+        ([run(arguments={"seed_everything": 3})], {}, SERZooError, r"run 1, arguments: seed_everything .*in its place: seeds"),
+        ([run(arguments={"data.fold": 3})], {}, SERZooError, r"run 1, arguments: data.fold .*in its place: folds of the run"),
+        ([run(arguments={"model.name": "probe"})], {}, SERZooError, r"run 1, arguments: model.name .*in its place: models"),
+        (
+            [run(models=["probe"], arguments={"model.encoder": "pico"})],
+            {"encoders": ["$ENCODERS/tiny"]},
+            SERZooError,
+            r"run 1, arguments: model.encoder is pico, and encoders has \$ENCODERS/tiny. Expected one of the two",
+        ),
         ([run(seeds="1")], {}, SERZooError, r"run 1, seeds: found '1'. Expected a list of whole numbers"),
         ([run(seeds=[True])], {}, SERZooError, r"run 1, seeds"),
         ([run(name="../x")], {}, SERZooError, r"run 1, name: found '../x'"),
