@@ -33,6 +33,8 @@ listed here are those of fit, and the same for all trials; the command in the sw
 on with the trials that are there."""
 SHOWN = 5  # of the best trials
 OF_FIT_ALONE = ("--ckpt_path", "--run_dir", "--validate_only")
+# What decides who is validated, and on which classes: the account of a search has it once for all trials.
+HEARD = tuple(f"data.{name}" for name in ("corpus", "root", "test", "shots", "task", "labels", "protocol", "fold"))
 
 
 def run(argv: Sequence[str]) -> int:
@@ -46,6 +48,13 @@ def run(argv: Sequence[str]) -> int:
         if option in given or value_of(given, option) is not None:
             raise SERZooError(f"{option} is of ser-zoo fit, not of a search. Leave it out; --study names a folder.")
     sweep = read_sweep(options.sweep)
+    if fixed := [key for key in sweep.space if key in (*HEARD, *PASSING, "refit")]:
+        raise SERZooError(
+            f"{options.sweep}, parameters: {fixed[0]} cannot be searched. Expected settings, which all trials try on the same "
+            f"validation speakers; pass --{fixed[0]} behind the sweep file, and search for each of its values with a --study."
+            if fixed[0] in HEARD
+            else f"{options.sweep}, parameters: {fixed[0]} decides no score, and cannot be searched. Leave it out."
+        )
     base = [*expand_names(sweep.base), *given]
     parser, settings = parse([*base, *as_arguments(first_values(sweep))])
     # What no run or trainer accepts ends it here, and not as a failed trial in a study.
@@ -54,9 +63,9 @@ def run(argv: Sequence[str]) -> int:
         raise SERZooError("A search trains on one device. Leave --trainer.devices and --trainer.num_nodes out.")
     parser, settings = parse(base)
     data = data_of(settings)
-    folds = [data.fold]
-    if options.folds is not None:
-        folds = parse_folds(options.folds, data.protocol.folds_of(data.utterances))
+    folds, asked = [data.fold], options.folds or settings.folds
+    if asked is not None:
+        folds = parse_folds(str(asked), data.protocol.folds_of(data.utterances))
     folder = options.study or Path("runs") / f"search-{data.corpus.name}-{settings.model.name}"
     same = {key: value for key, value in yaml.safe_load(dump(parser, settings, data.fold)).items() if key not in PASSING}
 
@@ -124,7 +133,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("sweep", type=Path, metavar="SWEEP", help="W&B sweep file, such as recipes/sweeps/probe.yaml")
     parser.add_argument("--trials", type=_count, default=20, help="how many, those of earlier calls included (default: 20)")
     parser.add_argument(
-        "--folds", help="all, or folds like 1,3 or 2-5, whose mean is the score (default: that of --data.fold, 1)"
+        "--folds",
+        help="all, or folds like 1,3 or 2-5, whose mean is the score (default: as the sweep's command has it, or --data.fold, 1)",
     )
     parser.add_argument("--seed", type=int, default=0, help="of what is drawn; trainings have --seed_everything (default: 0)")
     parser.add_argument("--study", type=Path, metavar="DIR", help="folder (default: runs/search-<corpus>-<model>)")

@@ -229,6 +229,35 @@ def test_what_makes_no_search_is_refused(
     assert not (tmp_path / "s").exists()
 
 
+@pytest.mark.parametrize(
+    ("argument", "told"),
+    [
+        ("data.corpus", "pass --data.corpus behind the sweep file"),
+        ("data.protocol", "pass --data.protocol behind the sweep file"),
+        ("data.fold", "on the same validation speakers"),
+        ("run_dir", "decides no score"),
+        ("refit", "decides no score"),
+    ],
+)
+def test_whoever_validates_is_not_searched(
+    argument: str, told: str, small_emo_db: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(search_command(tmp_path, small_emo_db, parameters={argument: {"values": ["2"]}})) == 1
+    assert f"sweep.yaml, parameters: {argument} " in (error := capsys.readouterr().err)
+    assert told in error
+    assert not (tmp_path / "s").exists()
+
+
+def test_the_folds_of_a_sweeps_command_are_searched_unless_others_are_named(
+    asked: dict[str, Any], small_emo_db: Path, tmp_path: Path
+) -> None:
+    command = [*SWEEP["command"][:-1], "--folds=2-3", "${args}"]
+    assert main(search_command(tmp_path, small_emo_db, command=command)) == 0
+    assert asked["folds"] == [2, 3]
+    assert main(search_command(tmp_path, small_emo_db, "--folds=1", command=command)) == 0
+    assert asked["folds"] == [1]
+
+
 def test_a_search_over_several_machines_is_refused(
     asked: dict[str, Any], small_emo_db: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
