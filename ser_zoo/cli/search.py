@@ -134,7 +134,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--trials", type=_count, default=20, help="how many, those of earlier calls included (default: 20)")
     parser.add_argument(
         "--folds",
-        help="all, or folds like 1,3 or 2-5, whose mean is the score (default: as the sweep's command has it, or --data.fold, 1)",
+        help="all, or folds like 1,3 or 2-5, whose mean is the score (default: those of the sweep file, or --data.fold, 1)",
     )
     parser.add_argument("--seed", type=int, default=0, help="of what is drawn; trainings have --seed_everything (default: 0)")
     parser.add_argument("--study", type=Path, metavar="DIR", help="folder (default: runs/search-<corpus>-<model>)")

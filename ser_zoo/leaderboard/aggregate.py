@@ -11,8 +11,9 @@ from __future__ import annotations
 
 import json
 import re
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import groupby
 from pathlib import Path
@@ -262,12 +263,14 @@ class Table:
         lines: ranked ones first, the best first; then the others by name.
         standings: of the ranked lines, in their order.
         references: published figures of the corpus; only the first honest table of a corpus has them.
+        alike: how many tables before it nothing but the names of their classes tells from it, as with two tables of ``csv``.
     """
 
     kind: Kind
     lines: tuple[Line, ...]
     standings: tuple[Standing, ...] = ()
     references: tuple[Reference, ...] = field(default=())
+    alike: int = 0
 
     @property
     def first(self) -> Entry:
@@ -304,7 +307,7 @@ class Table:
         """Of its section in the page."""
         classes, version = len(self.first.labels), self.first.protocol["hash"]
         anchor = f"{self.kind}-{self.corpus}-{self.protocol}-{classes}-{version}"
-        return f"{anchor}{'-refit' if self.refit else ''}".replace("_", "-")
+        return f"{anchor}{'-refit' if self.refit else ''}{f'-{self.alike + 1}' if self.alike else ''}".replace("_", "-")
 
     @property
     def utterances(self) -> int:
@@ -366,6 +369,10 @@ def tables(entries: Sequence[Entry]) -> list[Table]:
         first, *others = (table for _, table in same)
         figures = tuple(figure for figure in references() if figure.corpus == corpus) if KINDS[kind] == "honest" else ()
         found += [Table(first.kind, first.lines, first.standings, figures), *others]
+    before: Counter[str] = Counter()
+    for place, table in enumerate(found):
+        found[place] = replace(table, alike=before[table.anchor])
+        before[table.anchor] += 1
     return found
 
 

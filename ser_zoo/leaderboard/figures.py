@@ -90,7 +90,7 @@ def pareto(points: Sequence[Point], cost: str, key: str) -> str:
             axes.plot([point.cost] * 2, [point.low, point.high], color=colour, linewidth=1.2, alpha=0.6)
         axes.plot([point.cost], [point.value], marker, color=colour, markersize=7)
         axes.annotate(
-            point.name,
+            _plain(point.name),
             (point.cost, point.value),
             (1.04, place),
             textcoords=axes.get_yaxis_transform(),
@@ -116,7 +116,7 @@ def robustness(curves: Mapping[str, Mapping[str, Sequence[tuple[float, float]]]]
             number = models.index(model)
             colour, marker = COLOURS[number % len(COLOURS)], MARKERS[number % len(MARKERS)]
             levels, scores = zip(*sorted(values), strict=True)
-            axes.plot(levels, scores, marker=marker, color=colour, linewidth=1.4, label=model)
+            axes.plot(levels, scores, marker=marker, color=colour, linewidth=1.4, label=_plain(model))
             axes.axhline(clean[model], color=colour, linewidth=0.8, linestyle="--")
         axes.invert_xaxis()
         axes.set(xlabel="signal to noise, dB", ylabel="UA, %", title=noise)
@@ -211,6 +211,11 @@ def _svg(figure: Figure, key: str, title: str) -> str:
 
 def _legend(axes: Axes, loc: Literal["upper left", "upper right"], anchor: tuple[float, float] | None = None) -> None:
     axes.legend(loc=loc, bbox_to_anchor=anchor, fontsize=8, frameon=False, labelcolor=INK)
+
+
+def _plain(name: str) -> str:
+    """A name in which dollar signs are no formula."""
+    return name.replace("$", r"\$")
 
 
 def _front(points: Sequence[Point]) -> list[Point]:

@@ -247,6 +247,11 @@ def moments(mean: float, deviation: float | None) -> str:
     return percent(mean) if deviation is None else f"{percent(mean)} ± {percent(deviation)}"
 
 
+def cell(text: str | None) -> str:
+    """A name in a table of Markdown, which a bar would divide and a bracket begin a tag in; a dash for None."""
+    return DASH if text is None else text.replace("|", "\\|").replace("<", "&lt;")
+
+
 def against(standing: Standing, table: Table) -> str:
     """Where a ranked line stands against the first of its table, in a few words."""
     if standing.note is not None:
@@ -375,6 +380,12 @@ def robustness_figure(table: Table) -> str | None:
                 curves.setdefault(of["family"], {}).setdefault(name, []).append((of["level"], 100 * of["ua"]))
     clean = {name: 100 * report["clean"]["ua"] for name, report in reports.items()}
     return figures.robustness(curves, clean, f"n-{table.anchor}") if curves else None
+
+
+def changes(table: Table) -> list[tuple[str, str]]:
+    """Name and title of every change of recordings that a line of a table was measured under, in the order of the first."""
+    reports = [line.robustness for line in table.lines if line.robustness]
+    return list({name: of["title"] for report in reports for name, of in report["perturbations"].items()}.items())
 
 
 def curves_figure(line: Line) -> str | None:
@@ -507,6 +518,7 @@ def _environment() -> Environment:
         percent,
         interval,
         moments,
+        cell,
         against,
         outcome,
         place,
@@ -516,6 +528,7 @@ def _environment() -> Environment:
         reliability_figure,
         pareto_figures,
         robustness_figure,
+        changes,
         curves_figure,
         recalls,
         searches,

@@ -33,6 +33,8 @@ class Page(HTMLParser):
         self.tables: list[list[list[str]]] = []
         self.open: list[str] = []
         self.headings: list[str] = []
+        self.sorted_by: list[str] = []  # what script.js takes of the cells of numbers in tables that can be sorted
+        self.sortable = self.number = False
         self.feed(text)
         assert self.open == []
 
@@ -46,10 +48,17 @@ class Page(HTMLParser):
             self.open.append(tag)
         if tag == "table":
             self.tables.append([])
+            self.sortable = "sortable" in (values.get("class") or "")
+        elif tag == "tbody":
+            self.sortable &= values.get("class") != "references"  # these stay below
         elif tag == "tr":
             self.tables[-1].append([])
         elif tag in ("td", "th"):
             self.tables[-1][-1].append("")
+            self.number = tag == "td" and self.sortable and "number" in (values.get("class") or "")
+            if self.number and "data-sort" in values:
+                self.sorted_by.append(values["data-sort"] or "")
+                self.number = False
         elif tag in ("h2", "h3"):
             self.headings.append("")
 
@@ -60,6 +69,8 @@ class Page(HTMLParser):
 
     def handle_endtag(self, tag: str) -> None:
         assert self.open.pop() == tag
+        if tag == "td" and self.number:
+            self.sorted_by.append(self.tables[-1][-1][-1])
 
     def handle_data(self, data: str) -> None:
         if any(tag in ("td", "th") for tag in self.open):
@@ -278,6 +289,50 @@ def test_names_cannot_break_the_page(tmp_path: Path) -> None:
     text = (tmp_path / "leaderboard.html").read_text()
     assert "<script>alert" not in text
     Page(text)
+
+
+def test_names_cannot_break_a_table_of_markdown_or_a_picture(tmp_path: Path) -> None:
+    for number, name in enumerate(("a|b", "<i>", r"$\no$")):
+        write_entry(tmp_path / "results" / str(number), "probe", 0.5 + number / 10, encoder={"name": name})
+    write_report(tmp_path / "results", tmp_path)
+    lines = (tmp_path / "leaderboard.md").read_text().splitlines()
+    begin = lines.index("| # | model | encoder | trained parameters | UA, % | WA, % | macro-F1, % | behind the first, UA |")
+    cells = [re.split(r"(?<!\\)\|", line) for line in lines[begin : begin + 5]]
+    assert {len(row) for row in cells} == {10}
+    assert {row[3] for row in cells[2:]} == {r" a\|b ", " &lt;i> ", r" $\no$ "}
+    assert r"probe ($\no$)</text>" in (tmp_path / "leaderboard.html").read_text()
+
+
+def test_tables_of_other_classes_have_places_and_certificates_of_their_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_entry(tmp_path / "results" / "a", "probe")
+    monkeypatch.setattr("tests.leaderboard.rows.LABELS", ["a", "b", "c", "d"])  # as another table of csv may have them
+    write_entry(tmp_path / "results" / "b", "probe")
+    write_report(tmp_path / "results", tmp_path)
+    ids = Page((tmp_path / "leaderboard.html").read_text()).ids
+    assert len(set(ids)) == len(ids)
+    assert len(report.Content(tmp_path / "results").certificates) == 2
+
+
+def test_columns_of_numbers_are_sorted_as_numbers(page: Page) -> None:
+    assert page.sorted_by
+    assert [text for text in page.sorted_by if text and not re.fullmatch(r"-?\d+(\.\d+)?(e-?\d+)?", text)] == []
+
+
+def test_changes_that_only_some_lines_were_measured_under_are_all_shown(tmp_path: Path) -> None:
+    for model, right in (("probe", 0.8), ("ecapa", 0.6)):
+        for path in write_entry(tmp_path / "results", model, right):
+            write_robustness(path)
+            if model == "probe":  # which comes first
+                measured = json.loads((file := path.with_name("robustness.json")).read_text())
+                measured["perturbations"] = {"telephone": measured["perturbations"]["telephone"]}
+                file.write_text(json.dumps(measured))
+    write_report(tmp_path / "results", tmp_path)
+    page = Page((tmp_path / "leaderboard.html").read_text())
+    table = next(table for table in page.tables if table[0][0] == "change")
+    assert [row[0] for row in table[1:]] == ["none", "telephone", "white noise at 20 dB SNR", "white noise at 0 dB SNR"]
+    assert table[3][1] == "not measured"
 
 
 def test_rows_are_held_against_the_certificate_of_their_protocol(tmp_path: Path) -> None:
