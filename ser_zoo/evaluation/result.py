@@ -31,6 +31,7 @@ from ser_zoo.settings import settled
 SCHEMA_VERSION = 1
 ROW, PREDICTIONS = "result.json", "predictions.csv"
 COLUMNS, PROBABILITY = ("id", "speaker", "gender", "label", "predicted"), "probability_"  # of the predictions
+ROUNDED = 1e-4  # how far the stored probabilities of an utterance may be from 1
 SHARED = "test_rows_with_utterance_in_training"
 Row = dict[str, Any]
 
@@ -224,8 +225,8 @@ def read_predictions(path: Path, labels: Sequence[str]) -> Predicted:
         labels: of the row.
 
     Raises:
-        RunError: it is missing, has other columns than the row's labels ask for, or a line that cannot be read, or whose class
-            is not the most probable one.
+        RunError: it is missing, has other columns than the row's labels ask for, or a line that cannot be read, whose
+            probabilities are none, or whose class is not the most probable one.
     """
     columns = [*COLUMNS, *(f"{PROBABILITY}{label}" for label in labels)]
     number = {label: place for place, label in enumerate(labels)}
@@ -243,6 +244,12 @@ def read_predictions(path: Path, labels: Sequence[str]) -> Predicted:
     except (OSError, UnicodeDecodeError, csv.Error, KeyError, TypeError, ValueError) as error:
         raise RunError(f"Cannot read the predictions {path}: {error!r}. Expected a line per utterance, whole.") from error
     probabilities = probabilities.reshape(-1, len(labels))
+    for line, own in zip(lines, probabilities, strict=True):
+        if not (own.min() >= 0 and abs(own.sum() - 1) <= ROUNDED):
+            raise RunError(
+                f"{path} gives {line['id']} probabilities that are none: {', '.join(f'{value:g}' for value in own)}. Expected "
+                "numbers from 0 to 1 whose sum is 1, as ser-zoo wrote them; run the fold again."
+            )
     for line, own, most in zip(lines, probabilities, probabilities.max(1, initial=0.0), strict=True):
         place = number.get(line["predicted"])
         if place is None or own[place] != most:

@@ -197,7 +197,7 @@ def _known_protocol(row: Row) -> Protocol | None:
 
 
 def _check(found: Sequence[tuple[Path, Row]]) -> None:
-    """Hold what the rows of an entry say of world, leaks and synthetic speech against protocol and corpus, or the first row.
+    """Hold what the rows of an entry say of fold, world, leaks and synthetic speech against protocol and corpus, or the first.
 
     Raises:
         RunError: a row says otherwise.
@@ -212,6 +212,11 @@ def _check(found: Sequence[tuple[Path, Row]]) -> None:
         expected["synthetic"] = True
         source = f"corpus {corpus}" if protocol is None else f"{source} or corpus {corpus}"
     for path, row in found:
+        if protocol is not None and not 1 <= row["fold"] <= protocol.folds:
+            raise RunError(
+                f"{path} is of fold {row['fold']}; protocol {protocol.name} has folds 1 to {protocol.folds}. Expected a row as "
+                "ser-zoo wrote it; run the fold again."
+            )
         if differing := [key for key, value in _said(row).items() if value != expected[key]]:
             key = differing[0]
             raise RunError(
@@ -251,7 +256,7 @@ def _predictions(path: Path, row: Row) -> Predicted:
             "was computed from; run the fold again."
         )
     computed = summarise(torch.from_numpy(confusion), row["labels"])
-    if wrong := [name for name in ("wa", "ua", "macro_f1") if abs(computed[name] - row["metrics"][name]) > ROUNDING]:
+    if wrong := [name for name in ("wa", "ua", "macro_f1") if not abs(computed[name] - row["metrics"][name]) <= ROUNDING]:
         name = wrong[0]
         raise RunError(
             f"{path} has {name} {row['metrics'][name]}, but its confusion matrix gives {computed[name]}. Expected a row as "

@@ -56,7 +56,7 @@ def test_the_worst_speaker_has_enough_utterances_in_each_seed(tmp_path: Path) ->
 
 
 def test_the_share_of_known_recordings_is_of_all_test_rows(tmp_path: Path) -> None:
-    write_entry(tmp_path, folds=[1, 2], protocol={"name": "as_cnn_attn"})
+    write_entry(tmp_path, folds=[1, 2], protocol={"name": "as_cross_attn"})
     (line,) = tables(tmp_path)[0].lines
     for row, count, share in zip(line.rows, (30, 10), (1.0, 0.0), strict=True):
         row["data"]["test"], row["protocol"]["test_rows_with_utterance_in_training"] = count, share

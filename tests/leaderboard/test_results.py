@@ -166,11 +166,32 @@ def test_a_prediction_that_was_taken_out_is_missed(tmp_path: Path) -> None:
         _ = entry.predicted
 
 
-def test_metrics_that_are_not_those_of_the_confusion_matrix_are_refused(tmp_path: Path) -> None:
+@pytest.mark.parametrize("value", [0.1234, float("nan")])
+def test_metrics_that_are_not_those_of_the_confusion_matrix_are_refused(value: float, tmp_path: Path) -> None:
     (path,) = write_entry(tmp_path, folds=[1])
-    edited(path, lambda row: row["metrics"].update(ua=0.1234))
+    edited(path, lambda row: row["metrics"].update(ua=value))
     (entry,) = read_entries(tmp_path)
-    with pytest.raises(RunError, match=r"has ua 0\.1234, but its confusion matrix gives 0\."):
+    with pytest.raises(RunError, match=rf"has ua {value}, but its confusion matrix gives 0\."):
+        _ = entry.predicted
+
+
+def test_a_fold_that_its_protocol_does_not_have_is_refused(tmp_path: Path) -> None:
+    *_, last = write_entry(tmp_path)
+    edited(last, lambda row: row.update(fold=12))
+    with pytest.raises(RunError, match=r"fold-10/result\.json is of fold 12; protocol loso10 has folds 1 to 10"):
+        read_entries(tmp_path)
+
+
+@pytest.mark.parametrize(("most", "least"), [(7.5, 0.0), (1.5, -0.5), (0.9, 0.05)])
+def test_numbers_that_are_no_probabilities_are_refused(most: float, least: float, tmp_path: Path) -> None:
+    (path,) = write_entry(tmp_path, folds=[1])
+    file = path.with_name("predictions.csv")
+    heading, line, *others = file.read_text().splitlines()
+    *names, predicted = line.split(",")[:5]
+    numbers = [str(most if label == predicted else least) for label in LABELS]
+    file.write_text("\n".join([heading, ",".join([*names, predicted, *numbers]), *others]) + "\n")
+    (entry,) = read_entries(tmp_path)
+    with pytest.raises(RunError, match="gives 03a00 probabilities that are none"):
         _ = entry.predicted
 
 
