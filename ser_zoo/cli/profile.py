@@ -19,6 +19,7 @@ from ser_zoo.inference import find_device, load_model, profile
 from ser_zoo.models import MODELS, create_model
 from ser_zoo.models.base import SERModule
 
+CLASSES = 4  # of an architecture
 USAGE = "ser-zoo profile (--model NAME [ARGUMENTS] | --ckpt_path FILE) [OPTIONS]"
 DESCRIPTION = """Parameters, multiply-accumulates per second of audio, latency at batch 1, real-time factor and peak memory,
 from waveform to logits with the encoder included. Of an architecture (--model NAME, with its arguments as in fit) or of a
@@ -31,7 +32,13 @@ def run(argv: Sequence[str]) -> int:
     arguments = expand_names(argv)
     name = value_of(arguments, "--model.name")
     options = _parser(name).parse_args(arguments)
-    for what, value in (("repeats", options.repeats), ("classes", options.classes), *(("seconds", v) for v in options.seconds)):
+    if not options.seconds:
+        raise SERZooError("--seconds [] names no clip. Expected lengths, such as [1,3,10].")
+    for what, value in (
+        ("repeats", options.repeats),
+        ("classes", CLASSES if options.classes is None else options.classes),
+        *(("seconds", v) for v in options.seconds),
+    ):
         if value <= 0:
             raise SERZooError(f"--{what} {value:g} makes no sense; expected more than 0.")
     device = find_device(options.device)
@@ -75,7 +82,12 @@ def _parser(name: str | None) -> LightningArgumentParser:
     add_model_arguments(parser, name)
     parser.add_argument("--ckpt_path", type=Path | None, default=None, help="profile this checkpoint instead")
     parser.add_argument("--encoder", type=str | None, default=None, help="the checkpoint's encoder, if it has moved")
-    parser.add_argument("--classes", type=int, default=4, help="outputs of an architecture that is not a checkpoint")
+    parser.add_argument(
+        "--classes",
+        type=int | None,
+        default=None,
+        help=f"outputs of an architecture that is not a checkpoint (default: {CLASSES})",
+    )
     parser.add_argument("--seconds", type=list[float], default=[1.0, 3.0, 10.0], help="lengths of the clips")
     parser.add_argument("--repeats", type=int, default=20, help="measured calls per length")
     parser.add_argument("--device", default="auto", help="cpu, cuda, cuda:1, mps ... (default: auto)")
@@ -89,6 +101,15 @@ def _model(name: str | None, options: Namespace) -> SERModule:
         known = ", ".join(sorted(MODELS))
         raise SERZooError(f"Say what to profile: either --model NAME or --ckpt_path FILE. Known models: {known}.")
     if name is None:
+        if options.classes is not None:
+            raise SERZooError(
+                f"--classes {options.classes} is for --model NAME: a checkpoint has its own classes. Leave it out."
+            )
         return load_model(options.ckpt_path, encoder=options.encoder)
+    if options.encoder is not None:
+        raise SERZooError(
+            f"--encoder {options.encoder} is for --ckpt_path FILE. Expected --model.encoder beside --model {name}."
+        )
     arguments: dict[str, Any] = model_arguments(options)
-    return create_model(name, [f"class{number}" for number in range(1, options.classes + 1)], **arguments)
+    classes = CLASSES if options.classes is None else options.classes
+    return create_model(name, [f"class{number}" for number in range(1, classes + 1)], **arguments)

@@ -166,6 +166,21 @@ def test_nonsense_is_refused(wrong: list[str], capsys: pytest.CaptureFixture[str
     assert "makes no sense" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["--model=probe", "--encoder=pico"], "--encoder pico is for --ckpt_path FILE. Expected --model.encoder"),
+        (["--ckpt_path=best.ckpt", "--classes=7"], "--classes 7 is for --model NAME"),
+        (["--model=cnn_attn", "--seconds=[]"], "--seconds [] names no clip"),
+    ],
+)
+def test_an_option_that_would_do_nothing_is_refused(
+    arguments: list[str], told: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["profile", *arguments]) == 1
+    assert told in capsys.readouterr().err
+
+
 @pytest.mark.skipif(torch.cuda.is_available(), reason="a machine without CUDA is meant")
 @pytest.mark.parametrize("device", ["cuda", "cuda:1", "foo", "meta", ""])
 def test_a_device_that_cannot_be_used_is_explained(device: str, capsys: pytest.CaptureFixture[str]) -> None:
