@@ -181,7 +181,8 @@ def estimates(folders: Sequence[Path]) -> dict[tuple[str, str], list[float]]:
                 known.setdefault((row["model"], row["corpus"]), []).append(float(seconds))
             except (KeyError, TypeError, ValueError) as error:
                 raise RunError(
-                    f"{path} is no result row: {error!r} is wrong or missing. Expected one that fit wrote."
+                    f"{path} is no result row: {error!r} is wrong or missing. Expected one that fit wrote; remove "
+                    f"{path.parent}, and what is missing is run again."
                 ) from error
     return known
 
