@@ -519,7 +519,11 @@ def _ua(entry: Entry) -> float:
 def _robustness(path: Path, row: Row) -> Report:
     report = read_robustness(path)
     encoder = None if row["encoder"] is None else row["encoder"]["name"]
-    expected = {key: row[key] for key in ("model", "corpus", "fold", "seed", "labels")} | {"encoder": encoder}
+    expected = {key: row[key] for key in ("model", "corpus", "fold", "seed", "labels")} | {
+        "encoder": encoder,
+        "epoch": row["selection"]["epoch"],  # of the checkpoint
+        "test": row["data"]["test"],
+    }
     differing = [key for key, value in expected.items() if report[key] != value]
     if report["protocol"]["hash"] != row["protocol"]["hash"]:
         differing.append("protocol")

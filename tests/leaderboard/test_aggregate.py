@@ -318,3 +318,7 @@ def test_what_is_of_another_model_is_refused(tmp_path: Path) -> None:
     report.write_text(report.read_text().replace('"encoder": null', '"encoder": "pico"'))
     with pytest.raises(RunError, match="another encoder than the row beside it"):
         _ = tables(tmp_path)[0].lines[0].robustness
+    write_robustness(paths[2])
+    report.write_text(report.read_text().replace('"epoch": 3', '"epoch": 4'))
+    with pytest.raises(RunError, match="another epoch than the row beside it"):
+        _ = tables(tmp_path)[0].lines[0].robustness
