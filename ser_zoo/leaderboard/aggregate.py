@@ -227,7 +227,7 @@ class Line:
         """
         for folder in (self.first.paths[0].parent, self.first.paths[0].parent.parent):
             if (folder / PROFILE).is_file():
-                return _cost(folder / PROFILE, self.first.model)
+                return _cost(folder / PROFILE, self.first.rows[0])
         return None
 
     @cached_property
@@ -535,15 +535,17 @@ def _robustness(path: Path, row: Row) -> Report:
     return report
 
 
-def _cost(path: Path, model: str) -> Cost:
+def _cost(path: Path, row: Row) -> Cost:
     expected = "Expected the output of ser-zoo profile --format json for the model of the rows beside it."
     try:
         profile = json.loads(path.read_text())
         clip = {clip["seconds"]: clip for clip in profile["clips"]}[COST_SECONDS]
         p50, p95, factor, macs = (float(clip[key]) for key in ("p50_ms", "p95_ms", "real_time_factor", "macs_per_second"))
-        found, where = profile["model"], f"{profile['device']}, {profile['threads']} thread{'s' * (profile['threads'] != 1)}"
+        found = {key: profile[key] for key in ("model", "parameters")}
+        where = f"{profile['device']}, {profile['threads']} thread{'s' * (profile['threads'] != 1)}"
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise RunError(f"Cannot read a clip of {COST_SECONDS:g} s from the profile {path}: {error!r}. {expected}") from error
-    if found != model:
-        raise RunError(f"The profile {path} is of {found}, the rows beside it are of {model}. {expected}")
+    if found != {key: row[key] for key in found}:
+        theirs, own = (f"{of['model']} with {of['parameters']['total']:,} parameters" for of in (found, row))
+        raise RunError(f"The profile {path} is of {theirs}, the rows beside it are of {own}. {expected}")
     return Cost(p50, p95, factor, macs, where)

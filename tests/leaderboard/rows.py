@@ -187,5 +187,6 @@ def write_profile(path: Path, model: str, milliseconds: float) -> None:
         }
         for seconds in (1.0, 3.0)
     ]
-    profile = {"model": model, "device": "cpu", "threads": 2, "clips": clips}
+    parameters = json.loads(path.read_text())["parameters"]
+    profile = {"model": model, "parameters": parameters, "device": "cpu", "threads": 2, "clips": clips}
     path.with_name("profile.json").write_text(json.dumps(profile))

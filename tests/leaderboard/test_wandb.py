@@ -27,7 +27,8 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("results")
     write_entry(folder, "cta_rnn", right=0.9)
     write_entry(folder, "probe", right=0.4)
-    write_entry(folder, "cnn_attn", right=0.8, corpus="demo", synthetic=True, protocol={"name": "pairs4"})
+    made = {"corpus": "demo", "synthetic": True, "protocol": {"name": "pairs4"}}
+    write_entry(folder, "cnn_attn", right=0.8, folds=range(1, 5), **made)
     return folder
 
 
