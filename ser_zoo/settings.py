@@ -12,6 +12,12 @@ ADDED: Mapping[str, object] = {
     "model.directions": "acoustic",
     "model.frame_encoder": "bilstm",
     "refit": False,
+    "trainer.min_steps": None,
+    "trainer.max_time": None,
+    "trainer.check_val_every_n_epoch": 1,
+    "trainer.val_check_interval": None,
+    "trainer.sync_batchnorm": False,
+    "trainer.callbacks": None,
 }
 """Settings that came when there were rows already, and what those rows were made under."""
 KEEPING = ("root", "num_workers", "cache", "cache_gib")

@@ -4,6 +4,7 @@ import inspect
 from dataclasses import asdict
 
 import pytest
+from lightning import Trainer
 
 from ser_zoo.evaluation import Run
 from ser_zoo.models import list_models, model_class
@@ -34,6 +35,7 @@ def test_older_rows_were_made_under_what_is_the_default_now() -> None:
     for model in list_models():
         arguments = inspect.signature(model_class(model)).parameters.values()
         now += [(f"model.{argument.name}", argument.default) for argument in arguments]
+    now += [(f"trainer.{argument.name}", argument.default) for argument in inspect.signature(Trainer).parameters.values()]
     found = [(key, value) for key, value in now if key in ADDED]
     assert {key for key, _ in found} == ADDED.keys()
     assert all(value == ADDED[key] for key, value in found)

@@ -40,10 +40,15 @@ import torch.distributed
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.callbacks import (
     Callback,
+    DeviceStatsMonitor,
     EarlyStopping,
     LearningRateFinder,
+    LearningRateMonitor,
     ModelCheckpoint,
+    ModelSummary,
+    ProgressBar,
     StochasticWeightAveraging,
+    ThroughputMonitor,
     WeightAveraging,
 )
 from lightning.pytorch.loggers import CSVLogger, Logger
@@ -80,6 +85,10 @@ TRAINER_KEYS = (
     "max_epochs",
     "min_epochs",
     "max_steps",
+    "min_steps",
+    "max_time",
+    "check_val_every_n_epoch",
+    "val_check_interval",
     "accumulate_grad_batches",
     "gradient_clip_val",
     "gradient_clip_algorithm",
@@ -89,7 +98,10 @@ TRAINER_KEYS = (
     "limit_val_batches",
     "devices",
     "num_nodes",
+    "sync_batchnorm",
+    "callbacks",
 )
+WATCHING = DeviceStatsMonitor, LearningRateMonitor, ModelCheckpoint, ModelSummary, ProgressBar, ThroughputMonitor  # and no more
 WHOLE = ("limit_test_batches", "limit_predict_batches")  # of the test, and of the pass that fits the temperature
 COUNTS = ("accumulate_grad_batches", "check_val_every_n_epoch", "val_check_interval")  # Lightning divides by them unchecked
 IDLE: Mapping[type[Callback], str] = {  # callbacks that would act on nothing that is tested
@@ -606,10 +618,17 @@ def settings(run: Run, model: SERModule, data: SERDataModule) -> dict[str, Any]:
         "balanced": data.balanced,
         "soft_labels": data.soft_labels,
     }
+    trainer = {key: run.trainer[key] for key in TRAINER_KEYS if run.trainer.get(key) is not None}
+    if "max_time" in trainer:
+        trainer["max_time"] = str(trainer["max_time"])
+    if acting := [type(callback).__name__ for callback in _own_callbacks(run) if not isinstance(callback, WATCHING)]:
+        trainer["callbacks"] = acting
+    else:
+        trainer.pop("callbacks", None)
     return {
         "model": arguments,
         "data": {"task": data.corpus.task.name, "batch_size": data.batch_size, **preparation},
-        "trainer": {key: run.trainer[key] for key in TRAINER_KEYS if run.trainer.get(key) is not None},
+        "trainer": trainer,
         "selection": {"monitor": run.monitor, "patience": run.patience},
         "refit": run.refit,
     }

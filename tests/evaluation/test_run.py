@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import shutil
+from datetime import timedelta
 from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
@@ -14,6 +15,7 @@ from lightning.pytorch.callbacks import (
     EarlyStopping,
     EMAWeightAveraging,
     LearningRateFinder,
+    LearningRateMonitor,
     StochasticWeightAveraging,
 )
 from lightning.pytorch.trainer.states import TrainerStatus
@@ -232,6 +234,16 @@ def test_averaged_weights_that_are_chosen_are_also_tested(small_emo_db: Path, tm
     model = load_model(tmp_path / "checkpoints" / "best.ckpt")
     again = score_checkpoint(model, data, {"accelerator": "cpu"})
     assert row["metrics"] == summarise(again.confusion, model.labels)
+
+
+def test_a_row_says_what_its_trainer_was_given_that_may_change_a_number(small_emo_db: Path, tmp_path: Path) -> None:
+    given = {"min_steps": 1, "max_time": timedelta(hours=1), "val_check_interval": 1.0, "sync_batchnorm": True}
+    callbacks = [EMAWeightAveraging(decay=0.5), LearningRateMonitor()]
+    run = Run("mfcc_stats", trainer={**QUIET, **given, "max_epochs": 1, "logger": True, "callbacks": callbacks}, seed=3)
+    row = run_fold(run, small_data(small_emo_db, sample_rate=16_000), tmp_path)
+    assert row is not None
+    told = {**given, "max_time": "1:00:00", "callbacks": ["EMAWeightAveraging"]}  # what only watches is left out
+    assert {key: row["config"]["trainer"].get(key) for key in told} == told
 
 
 def test_callbacks_that_a_function_makes_remember_nothing_of_the_fold_before(small_emo_db: Path, tmp_path: Path) -> None:
