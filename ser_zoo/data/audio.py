@@ -25,6 +25,9 @@ Waveform = npt.NDArray[np.float32]
 CUT = re.compile(r"^\s*(?:data|SSND|Data Size)\s*: (\d+) \(should be (\d+)\)", re.MULTILINE)
 UNKNOWN_SIZE = 2**31 - 1
 MISSING = 0.01  # share of the samples that may be missing, as a header may count some bytes too many
+# Where libsndfile does not begin as it would have gone on: mp3 lacks the bits that frames borrow from those before them, and in
+# the last page of an ogg it takes another place. So decoding begins some seconds earlier, which is more than a page.
+INEXACT, LEAD = ("MP3", "OGG"), 10
 ADVICE = "Restore the file, or leave it out (in training with --data.on_bad_audio skip)."
 
 
@@ -68,9 +71,11 @@ def read_audio(path: Path, start: float = 0.0, end: float | None = None) -> tupl
     try:
         with soundfile.SoundFile(name) as file:
             rate = int(file.samplerate)
-            file.seek(min(round(start * rate), file.frames))
-            frames = -1 if end is None else max(0, round(end * rate) - file.tell())
-            samples = file.read(frames, dtype="float32", always_2d=True)
+            first = min(round(start * rate), file.frames)
+            lead = min(first, LEAD * rate) if file.format in INEXACT else 0
+            file.seek(first - lead)
+            frames = -1 if end is None else lead + max(0, round(end * rate) - first)
+            samples = file.read(frames, dtype="float32", always_2d=True)[lead:]
             cut = CUT.search(file.extra_info)
     except (OSError, TypeError, soundfile.SoundFileError) as error:  # TypeError: headerless formats such as .raw
         found = str(error).removeprefix(f"Error opening {name!r}: ").rstrip(".")

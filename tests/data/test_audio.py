@@ -69,6 +69,14 @@ def test_a_stretch_is_cut_out(tmp_path: Path, suffix: str, start: float, end: fl
     np.testing.assert_array_equal(read_audio(path, start, end)[0], written[first:last])
 
 
+@pytest.mark.parametrize(("suffix", "start"), [("ogg", 2.74), ("ogg", 2.85), ("mp3", 0.62), ("mp3", 2.17)])
+def test_a_stretch_of_a_lossy_recording_is_that_of_the_whole(tmp_path: Path, suffix: str, start: float) -> None:
+    path = tmp_path / f"a.{suffix}"
+    soundfile.write(path, np.random.default_rng(1).normal(0, 0.1, 48_000), 16_000)
+    first, last = round(start * 16_000), round((start + 0.1) * 16_000)
+    np.testing.assert_allclose(read_audio(path, start, start + 0.1)[0], read_audio(path)[0][first:last], atol=1e-6)
+
+
 # What cannot be read.
 
 
