@@ -252,19 +252,21 @@ def certify(
 def read_split(path: Path, release: Sequence[Utterance], utterances: Sequence[Utterance], root: Path) -> dict[str, Placed]:
     """Somebody else's split: a CSV file with the columns ``id`` or ``path``, ``side``, and where there are several ``fold``.
 
-    A path is that of the recording: absolute, below ``root``, or its name alone where that is unique. An id with ``+`` and
-    words after it, ``03a01Fa+noise``, is an augmented copy of that utterance.
+    A path is that of the recording: absolute, below ``root`` (of a table, below its folder), or its name alone where that is
+    unique. An id with ``+`` and words after it, ``03a01Fa+noise``, is an augmented copy of that utterance.
 
     Args:
         path: the file.
         release: all utterances of the corpus.
         utterances: those of the task that can be used; any others of the release are left out and counted.
-        root: of the corpus.
+        root: of the corpus, a folder or a table.
 
     Raises:
         ProtocolError: the file cannot be read, lacks a column, names an unknown side or an ambiguous path, or has a fold
             without training or test.
     """
+    if root.is_file():
+        root = root.parent
     known, wanted = _names(release, root), {row.id for row in utterances}
     of_task = {row.id: row for row in utterances}  # under the labels of the task
     rows: dict[str, dict[str, list[Utterance]]] = {}

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from ser_zoo.corpora import Utterance
+from ser_zoo.corpora.csv_table import CSVTable
 from ser_zoo.corpora.emo_db import EmoDB
 from ser_zoo.corpora.ravdess import RAVDESS
 from ser_zoo.data.audit import Sound, add_sound, audit_split, certify, listen, protocol_folds, read_split
@@ -326,6 +327,18 @@ def test_a_split_names_ids_or_paths(tmp_path: Path, name: str, validation: str) 
         "1": [["a1", "a2"], ["b1"], ["b2"]]
     }
     assert not folds["1"].findings
+
+
+def test_a_split_of_a_table_has_the_paths_of_the_table(tmp_path: Path) -> None:
+    names = {"a": "train", "b": "test"}
+    for name in names:
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "1.wav").touch()
+    (tmp_path / "mine.csv").write_text("path,label,speaker\n" + "".join(f"{name}/1.wav,anger,{name}\n" for name in names))
+    (tmp_path / "split.csv").write_text("path,side\n" + "".join(f"{name}/1.wav,{side}\n" for name, side in names.items()))
+    rows = CSVTable(tmp_path / "mine.csv").release()
+    placed = read_split(tmp_path / "split.csv", rows, rows, tmp_path / "mine.csv")["1"]
+    assert [[row.id for row in side] for side in placed.split] == [["a/1"], [], ["b/1"]]
 
 
 def test_a_split_may_begin_with_the_mark_that_spreadsheets_write(tmp_path: Path) -> None:
