@@ -154,7 +154,8 @@ class CSVTable(TableCorpus):
                 f"{self.root}, line 1: there is no column {', '.join(absent)}, but {short_list(columns) or 'nothing'}. "
                 f"Expected {', '.join(REQUIRED)} in the first row, with commas between them (tabs in a file named .tsv)."
             )
-        if twice := [name for name, count in Counter(columns).items() if count > 1]:
+        meant = (SOFT + canonical(name.removeprefix(SOFT)) if name.startswith(SOFT) else name for name in columns)
+        if twice := [name for name, count in Counter(meant).items() if count > 1]:
             raise CorpusError(f"{self.root}, line 1: found the column {twice[0]!r} twice, expected it once.")
         unknown = [name for name in columns if name not in REQUIRED + OPTIONAL and not name.startswith(SOFT)]
         if unknown:
@@ -167,6 +168,8 @@ class CSVTable(TableCorpus):
 
     def _utterance(self, cells: _Cells) -> Utterance:
         place, label = cells.required("path"), cells.required("label")
+        if not Path(place).name:
+            raise cells.error("path", "the path of a recording")
         start, end = cells.number("start", least=0.0), cells.number("end", least=0.0)
         if end is not None and end <= (start or 0.0):
             raise cells.error("end", f"a number above the start ({start or 0.0:g})")
