@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 WIDE = 400  # columns for output that goes to a file or a pipe, where nothing should be cut
+NAMES = "backslashreplace"  # of file names that are not UTF-8; JSON reads what it gives as the name again
 
 
 def add_format(parser: argparse.ArgumentParser, formats: Sequence[str] = ("table", "json")) -> None:
@@ -40,7 +41,7 @@ def table(rows: Sequence[Mapping[str, Any]], title: str | None = None) -> None:
     if title:
         print(title)
     try:
-        # Names of files and encoders may hold brackets, which rich would take for its markup.
+        # Brackets and colons in names are no markup.
         Console(width=None if sys.stdout.isatty() else WIDE, markup=False, emoji=False).print(drawn)
     except SystemExit as error:  # rich's answer to a reader that has closed our output
         raise BrokenPipeError from error

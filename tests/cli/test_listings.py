@@ -155,6 +155,12 @@ def test_the_list_of_corpora_fits_a_usual_terminal(monkeypatch: pytest.MonkeyPat
     assert len(cells(printed)) < 2 * len(CORPORA)
 
 
+def test_a_table_prints_names_in_brackets_and_between_colons_as_they_are(capsys: pytest.CaptureFixture[str]) -> None:
+    tables.table([{"file": "clip[laughter].wav", "of[b]": ":smile:"}, {"file": "a[/b].wav", "of[b]": ""}], "x[red]")
+    printed = capsys.readouterr().out
+    assert all(name in printed for name in ("clip[laughter].wav", "of[b]", ":smile:", "a[/b].wav", "x[red]"))
+
+
 def test_a_corpus_is_found_where_it_is(small_emo_db, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["corpora", "emo_db", "--root", str(small_emo_db), "--format", "json"]) == 0
     row = json.loads(capsys.readouterr().out)[0]
