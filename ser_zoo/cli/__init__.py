@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import errno
 import importlib
+import io
 import os
 import sys
 import warnings
 from collections.abc import Sequence
 
+from ser_zoo.cli.tables import NAMES
 from ser_zoo.errors import SERZooError, SERZooWarning
 
 VERBS = {
@@ -83,6 +85,8 @@ def _run(argv: Sequence[str] | None) -> int:
         except UnknownNameError as error:
             print(f"ser-zoo: {error}", file=sys.stderr)
         return 2
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors=NAMES)
     with warnings.catch_warnings():
         # Shown each time, and without the line of code that happened to notice.
         warnings.simplefilter("always", SERZooWarning)

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ser_zoo.cache import atomic_path
-from ser_zoo.cli.tables import add_format, table
+from ser_zoo.cli.tables import NAMES, add_format, table
 
 if TYPE_CHECKING:
     from ser_zoo.inference import Prediction
@@ -24,7 +24,6 @@ temperature that the checkpoint was given on its validation speakers; stderr say
 json, temperature is the one applied, or empty or null with uncalibrated probabilities. Of several recordings, those that cannot
 be read are named on stderr and left out, and the exit status is then 1. stderr also says how many are cut as in training, and
 how many are silent or too short to tell anything."""
-NAMES = "backslashreplace"  # of file names that are not UTF-8; JSON reads what it gives as the name again
 
 
 def run(argv: Sequence[str]) -> int:
@@ -47,8 +46,6 @@ def run(argv: Sequence[str]) -> int:
 
     if options.output is not None and options.output.is_dir():
         parser.error(f"--output {options.output} is a folder; expected the name of a file")
-    if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(errors=NAMES)
 
     from ser_zoo.inference import audio_paths, load_model, predict
 

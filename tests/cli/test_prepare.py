@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import subprocess
+import sys
 import warnings
 from collections.abc import Iterator
 from dataclasses import replace
@@ -103,6 +106,20 @@ def test_recordings_are_decoded_again_where_that_is_asked_for(root: Path, capsys
 def test_an_unknown_task_is_refused(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["prepare", "emo_db", "--root", str(root), "--task", "5class"]) == 1
     assert "Unknown task of emo_db '5class'" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("verb", ["prepare", "corpora"])
+def test_a_root_whose_name_is_not_utf_8_is_described(verb: str, root: Path) -> None:
+    try:
+        named = root.rename(root.with_name(os.fsdecode(b"caf\xe9")))
+    except OSError:
+        pytest.skip("this file system takes names in UTF-8 only")
+    program = "import sys; from ser_zoo.cli import main; sys.exit(main())"
+    # As in most locales but C: output is UTF-8, and a character that it cannot have is an error.
+    environment = {**os.environ, "PYTHONIOENCODING": "utf-8:strict"}
+    for form in ("table", "json"):
+        call = [sys.executable, "-c", program, verb, "emo_db", "--root", str(named), "--format", form]
+        assert b"caf\\udce9" in subprocess.run(call, capture_output=True, env=environment).stdout
 
 
 def test_a_complete_release_is_sound(emo_db: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
