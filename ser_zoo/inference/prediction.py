@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -40,7 +41,7 @@ class Prediction(NamedTuple):
 
 
 def audio_paths(inputs: Iterable[Path | str]) -> list[Path]:
-    """The recordings that files and folders stand for; folders are searched to any depth.
+    """The recordings that files and folders stand for; folders are searched to any depth, and through links.
 
     Raises:
         AudioError: an input does not exist, or a folder holds no recording.
@@ -48,19 +49,30 @@ def audio_paths(inputs: Iterable[Path | str]) -> list[Path]:
     paths: list[Path] = []
     for item in map(Path, inputs):
         if item.is_dir():
-            found = sorted(
-                path
-                for path in item.rglob("*")
-                if path.suffix.lower() in SUFFIXES and not path.name.startswith(".") and path.is_file()
-            )
+            found = sorted(_recordings(item))
             if not found:
                 raise AudioError(f"The folder {item} holds no recording. Expected files with {', '.join(SUFFIXES)}.")
             paths += found
-        elif item.exists():
+        elif item.exists() or item.is_symlink():
             paths.append(item)
         else:
             raise AudioError(f"There is no file or folder {item}.")
     return list(dict.fromkeys(paths))
+
+
+def _recordings(folder: Path) -> Iterator[Path]:
+    """What looks like one in ``folder`` and all below it, each folder once; a link to nothing is one that cannot be read."""
+    seen = set()
+    for place, folders, names in os.walk(folder, followlinks=True):
+        status = os.stat(place)  # noqa: PTH116 - of a string
+        if (status.st_dev, status.st_ino) in seen:  # a link that leads back
+            folders.clear()
+            continue
+        seen.add((status.st_dev, status.st_ino))
+        folders.sort()
+        for path in (Path(place, name) for name in names if not name.startswith(".")):
+            if path.suffix.lower() in SUFFIXES and (path.is_file() or path.is_symlink()):
+                yield path
 
 
 def predict(

@@ -248,6 +248,19 @@ def test_a_folder_stands_for_its_recordings_each_once_and_for_none_that_is_hidde
     assert audio_paths([tmp_path, tmp_path / "b.wav"]) == expected
 
 
+def test_links_are_followed_but_not_in_circles_and_those_to_nothing_are_named(tmp_path: Path) -> None:
+    (tmp_path / "store").mkdir()
+    (tmp_path / "store" / "a.wav").touch()
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    (folder / "there").symlink_to(tmp_path / "store")
+    (folder / "back").symlink_to(folder)
+    (folder / "gone.wav").symlink_to(tmp_path / "nowhere.wav")
+    found = audio_paths([folder])
+    assert found == [folder / "gone.wav", folder / "there" / "a.wav"]
+    assert audio_paths(found) == found  # as predict is given them
+
+
 def test_predict_labels_files_and_folders(
     checkpoint: Path, small_emo_db: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
