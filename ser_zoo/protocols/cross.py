@@ -75,17 +75,19 @@ class FewShot(CrossCorpus):
     def _placed(self, fold: int, utterances: Sequence[Utterance]) -> Iterator[tuple[Utterance, Side]]:
         group = ranks(utterances, self.test)
         tested = {row.id for row in utterances if group.get(row.speaker) == fold - 1}
-        given = self._given([row for row in utterances if row.speaker in group and row.id not in tested])
+        given = self._given([row for row in utterances if row.speaker in group], tested)
         for row, side in super()._placed(fold, utterances):
             if side != "test" or row.id in tested:
                 yield row, side
             elif row.id in given:
                 yield row, "train"
 
-    def _given(self, utterances: Sequence[Utterance]) -> set[str]:
+    def _given(self, utterances: Sequence[Utterance], tested: set[str]) -> set[str]:
         pools: dict[tuple[str, str], list[str]] = {}
         for row in utterances:
-            pools.setdefault((corpus_of(row), row.label), []).append(row.id)
+            pool = pools.setdefault((corpus_of(row), row.label), [])
+            if row.id not in tested:
+                pool.append(row.id)
         for (corpus, label), ids in pools.items():
             if len(ids) < self.shots:
                 raise ProtocolError(
