@@ -95,7 +95,7 @@ def fingerprint(waveform: Waveform) -> Fingerprint:
     spectra = np.fft.rfft(framed * window)[:, : len(filters)]
     level = 10 * np.log10((spectra.real**2 + spectra.imag**2) @ filters + np.float32(1e-20))
     above = np.maximum(level - level.max() + RANGE, 0)
-    audible = above.max(1) > RANGE - AUDIBLE
+    audible = (above.max(1) > RANGE - AUDIBLE) & (waveform.min() < waveform.max())  # in silence nothing is
     padded = np.pad(above, ((SPAN, SPAN), (0, 0)), mode="edge")
     change = (padded[2 * SPAN :] - padded[: -2 * SPAN])[::EVERY].reshape(-1, BANDS // 2, 2).sum(2)
     places = np.flatnonzero(audible[::EVERY])
