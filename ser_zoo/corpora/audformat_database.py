@@ -116,8 +116,8 @@ class AudformatDatabase(TableCorpus):
         """The rows of the emotion's table that have an emotion.
 
         Raises:
-            CorpusError: there is no database, audformat is not installed, the columns cannot be told, or a speaker is missing,
-                or a recording in a folder.
+            CorpusError: there is no database, audformat is not installed, the columns cannot be told, a speaker is missing, or
+                a recording in a folder, or two rows are of one utterance.
         """
         database = self._load()
         emotion = self._column(database, "emotion", ("emotion",))
@@ -211,6 +211,13 @@ class AudformatDatabase(TableCorpus):
     def _check(self, rows: Sequence[Utterance], emotion: tuple[str, str]) -> None:
         if not rows:
             raise CorpusError(f"{self.root}: column {'/'.join(emotion)} has no value. Expected the emotion of each utterance.")
+        found: dict[str, Utterance] = {}
+        for row in rows:
+            if (other := found.setdefault(row.id, row)) is not row:
+                raise CorpusError(
+                    f"{self.root}: table {emotion[0]} has two rows for utterance {row.id}: {other.path} and {row.path}. "
+                    "Expected one per path without suffix, and start and end. Rename one of the files, or remove its row."
+                )
         if self.published is None and (absent := first_absent(rows)):
             raise CorpusError(
                 f"{self.root}: there is no file {absent.path}, which table {emotion[0]} names. Expected all recordings in the "

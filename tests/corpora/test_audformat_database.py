@@ -165,6 +165,20 @@ def test_a_recording_that_is_not_there_is_named(tmp_path: Path) -> None:
         AudformatDatabase(tmp_path)
 
 
+def test_two_recordings_that_differ_in_their_suffix_alone_are_refused(tmp_path: Path) -> None:
+    made = database(tmp_path)
+    add(
+        made,
+        "emotion",
+        EMOTION | {"speaker": ("speaker", [3, 3, 8])},
+        index=audformat.filewise_index(["a/x.wav", "a/x.mp3", "b/z.wav"]),
+    )
+    (tmp_path / "a" / "x.mp3").touch()
+    made.save(str(tmp_path))
+    with pytest.raises(CorpusError, match=r"two rows for utterance a/x: .*a/x\.wav and .*a/x\.mp3\. Expected one"):
+        AudformatDatabase(tmp_path)
+
+
 def test_pickles_are_refused(tmp_path: Path) -> None:
     made = database(tmp_path)
     add(made, "emotion", EMOTION)
