@@ -25,6 +25,7 @@ from ser_zoo.errors import AudioError, CorpusError
 from ser_zoo.threads import single_threads
 
 GIB = 2**30
+Index = dict[str, dict[str, Any]]
 CHUNK = 256  # recordings decoded ahead of the writer, which bounds the memory of the disk cache
 
 
@@ -124,26 +125,36 @@ def _disk(utterances: Sequence[Utterance], preparation: Preparation, cache_gib: 
     """Map the cache of exactly these recordings; make it first if it is not there."""
     samples_file = cache_root() / "waveforms" / f"{_key(utterances, preparation, skip_bad)}.f32"
     index_file = samples_file.with_suffix(".json")
-    # The index is written last, so where it is, the samples are whole, unless somebody deleted them.
-    if not (index_file.is_file() and samples_file.is_file()):
+    index = _whole(samples_file, index_file)
+    if index is None:
         with atomic_path(samples_file) as temporary:
             index = _write(temporary, utterances, preparation, cache_gib, skip_bad)
         with atomic_path(index_file) as temporary:
             temporary.write_text(json.dumps(index))
         _evict(samples_file, cache_gib)
     os.utime(samples_file)  # the time of the last use, by which old ones are evicted
-    index = json.loads(index_file.read_text())
     # An empty file, of a release all of whose recordings are bad, cannot be mapped.
     samples = np.memmap(samples_file, dtype=np.float32, mode="r") if index["spans"] else np.zeros(0, np.float32)
     arrays = {key: samples[start:stop] for key, (start, stop) in index["spans"].items()}
     return Waveforms(arrays, index["content"], index["bad"])
 
 
-def _write(
-    path: Path, utterances: Sequence[Utterance], preparation: Preparation, cache_gib: float, skip_bad: bool
-) -> dict[str, dict[str, Any]]:
+def _whole(samples_file: Path, index_file: Path) -> Index | None:
+    """The index of a cache; None where there is none, or where samples were deleted or, by a power cut, are not all there.
+
+    It is written last, so that a writer who was killed leaves none.
+    """
+    try:
+        index: Index = json.loads(index_file.read_text())
+        samples = samples_file.stat().st_size // np.dtype(np.float32).itemsize
+    except (FileNotFoundError, ValueError):
+        return None
+    return index if samples == max((stop for _, stop in index["spans"].values()), default=0) else None
+
+
+def _write(path: Path, utterances: Sequence[Utterance], preparation: Preparation, cache_gib: float, skip_bad: bool) -> Index:
     """Write all samples one after the other; returns where each utterance stands, its content hash, and the bad ones."""
-    index: dict[str, dict[str, Any]] = {"spans": {}, "content": {}, "bad": {}}
+    index: Index = {"spans": {}, "content": {}, "bad": {}}
     position = 0
     with path.open("wb") as file:
         for utterance, loaded in _decoded(utterances, preparation, skip_bad):

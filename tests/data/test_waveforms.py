@@ -142,6 +142,14 @@ def test_a_cache_whose_samples_were_deleted_is_made_again(rows: list[Utterance],
     assert same(load_waveforms(rows, AS_IT_IS, "disk"), first)
 
 
+@pytest.mark.parametrize("suffix", ["f32", "json"])
+def test_a_cache_that_lost_its_end_is_made_again(rows: list[Utterance], cache: Path, suffix: str) -> None:
+    load_waveforms(rows, AS_IT_IS, "disk")
+    path = next(cache.glob(f"*.{suffix}"))
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 8 * 4])
+    assert same(load_waveforms(rows, AS_IT_IS, "disk"), load_waveforms(rows, AS_IT_IS))
+
+
 def test_waveforms_on_disk_cannot_be_written_to(rows: list[Utterance], cache: Path) -> None:
     loaded = load_waveforms(rows, AS_IT_IS, "disk")
     with pytest.raises(ValueError, match="read-only"):
