@@ -26,15 +26,17 @@ def run(argv: Sequence[str]) -> int:
     options = parser.parse_args(argv)
     if options.split is not None and (options.protocol is not None or options.test is not None or options.shots):
         parser.error("--split replaces the protocol; leave --data.protocol, --data.test and --data.shots out")
+    if options.output is not None and options.output.is_dir():
+        parser.error(f"--output {options.output} is a folder; expected the name of a file")
     certificate = _certificate(options)
     text = json.dumps(certificate, indent=2, ensure_ascii=False)
-    if options.output is not None:
-        with atomic_path(options.output) as temporary:
-            temporary.write_text(text + "\n")
     if options.format == "json":
         print(text)
     else:
         show(certificate)
+    if options.output is not None:  # after it is printed, in case nothing can be written there
+        with atomic_path(options.output) as temporary:
+            temporary.write_text(text + "\n")
     if not certificate["passes"]:
         failed = dict.fromkeys(row["finding"] for row in summary(certificate) if row["verdict"] == "fails")
         raise LeakError(

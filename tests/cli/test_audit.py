@@ -108,3 +108,20 @@ def test_a_split_replaces_the_protocol(small_emo_db: Path, tmp_path: Path) -> No
     with pytest.raises(SystemExit) as caught:
         audit(small_emo_db, "--split", str(tmp_path / "folds.csv"), "--data.protocol", "pairs5")
     assert caught.value.code == 2
+
+
+def test_a_folder_is_refused_as_output_before_anything_is_heard(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as caught:
+        audit(tmp_path / "nowhere", "--output", str(tmp_path))
+    assert caught.value.code == 2
+    assert f"--output {tmp_path} is a folder; expected the name of a file" in capsys.readouterr().err
+
+
+def test_a_certificate_that_cannot_be_written_is_printed(
+    small_emo_db: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "file").touch()
+    assert audit(small_emo_db, "--no-audio", "--output", str(tmp_path / "file" / "certificate.json")) == 1
+    printed = capsys.readouterr()
+    assert "passes; audio was not checked" in printed.out
+    assert f"Cannot use {tmp_path / 'file'}" in printed.err
