@@ -60,7 +60,7 @@ def read_audio(path: Path, start: float = 0.0, end: float | None = None) -> tupl
     The format is told by the content, not by the suffix (some corpora have AIFF inside ``.wav``). Channels are averaged.
 
     Returns:
-        (T,) float32 in [-1, 1] and the sample rate in Hz.
+        (T,) float32, in [-1, 1] but where floats are stored beyond it, and the sample rate in Hz.
 
     Raises:
         AudioError: the file is missing, damaged, cut off (told of wav, aiff, au and flac), in no known format, empty, or holds
@@ -71,6 +71,7 @@ def read_audio(path: Path, start: float = 0.0, end: float | None = None) -> tupl
     try:
         with soundfile.SoundFile(name) as file:
             rate = int(file.samplerate)
+            seconds = file.frames / rate
             first = min(round(start * rate), file.frames)
             lead = min(first, LEAD * rate) if file.format in INEXACT else 0
             file.seek(first - lead)
@@ -87,6 +88,9 @@ def read_audio(path: Path, start: float = 0.0, end: float | None = None) -> tupl
             f"Cannot use {path}: it is cut off, as by a download that did not end: {cut[2]} of the {cut[1]} bytes of audio "
             f"that its header announces are there. {ADVICE}"
         )
+    if len(waveform) == 0 and seconds > 0 and (start, end) != (0.0, None):
+        stretch = f"from {start:g} s to {'its end' if end is None else f'{end:g} s'}"
+        raise AudioError(f"Cannot use {path}: it is {seconds:g} s long, and holds no samples {stretch}. {ADVICE}")
     if len(waveform) == 0 or not np.isfinite(waveform).all():
         fault = "it holds no samples" if len(waveform) == 0 else "it holds values that are not finite"
         raise AudioError(f"Cannot use {path}: {fault}. {ADVICE}")

@@ -136,10 +136,12 @@ def test_a_recording_without_samples_is_refused(tmp_path: Path) -> None:
         read_audio(tmp_path / "a.wav")
 
 
-@pytest.mark.parametrize(("start", "end"), [(0.5, None), (3.0, 4.0), (0.3, 0.2)])
-def test_a_stretch_without_samples_is_refused(tmp_path: Path, start: float, end: float | None) -> None:
+@pytest.mark.parametrize(
+    ("start", "end", "stretch"), [(0.5, None, "0.5 s to its end"), (3.0, 4.0, "3 s to 4 s"), (0.3, 0.2, "0.3 s to 0.2 s")]
+)
+def test_a_stretch_without_samples_is_refused(tmp_path: Path, start: float, end: float | None, stretch: str) -> None:
     soundfile.write(tmp_path / "a.wav", sine(), 16_000)
-    with pytest.raises(AudioError, match=r"Cannot use .*a\.wav: it holds no samples"):
+    with pytest.raises(AudioError, match=rf"Cannot use .*a\.wav: it is 0\.5 s long, and holds no samples from {stretch}\."):
         read_audio(tmp_path / "a.wav", start, end)
 
 
