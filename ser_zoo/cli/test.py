@@ -16,7 +16,7 @@ from ser_zoo.inference import Checkpoint, check_identity, load_model, read_check
 
 DESCRIPTION = """Test a checkpoint on the test speakers it was trained to be tested on. Corpus, protocol and fold are taken from
 the checkpoint. Another fold, corpus, protocol or label set is refused, because the checkpoint may have been trained on
-those speakers."""
+those speakers; so is a table or folder that has changed so that speakers are tested who were heard in the training."""
 
 
 def run(argv: Sequence[str]) -> int:

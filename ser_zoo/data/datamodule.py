@@ -344,6 +344,13 @@ class SERDataModule(L.LightningDataModule):
             "refit": self._refit,
         }
 
+    def heard(self) -> list[str]:
+        """Speakers by whom a model is trained and chosen, none of whom may be tested; empty where the protocol has it so."""
+        if "speaker" in self.protocol.declared_leaks:
+            return []
+        chosen = [] if self.protocol.validates_on_test else self.split.validation
+        return sorted({row.speaker for row in (*self.split.train, *chosen)})
+
     def class_counts(self) -> list[int]:
         """Training utterances per label, in the order of ``labels``."""
         labels = [utterance.label for utterance in self.split.train]

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 import torch
 
+from ser_zoo.corpora.base import short_list
 from ser_zoo.data import SERDataModule
 from ser_zoo.errors import EncoderError, MismatchError, RunError, SERZooError
 from ser_zoo.models import model_class
@@ -25,7 +26,8 @@ class Checkpoint(NamedTuple):
     Attributes:
         model: name of the architecture.
         labels: class names in the order of the outputs.
-        trained_on: corpus, protocol, fold ... (``SERDataModule.identity``); None when it was trained on plain loaders.
+        trained_on: corpus, protocol, fold ... (``SERDataModule.identity``), and who was ``heard``; None when it was trained on
+            plain loaders.
         arguments: of the architecture's class.
         data: arguments of the data module; empty when there was none.
     """
@@ -88,7 +90,8 @@ def check_identity(checkpoint: Checkpoint, data: SERDataModule, allow: bool = Fa
         What differs, in words; empty if nothing does. By it the protocol's word that no speaker is heard twice does not hold.
 
     Raises:
-        MismatchError: something differs; labels that the checkpoint has not are never allowed, as no output means them.
+        MismatchError: something differs, or test speakers were heard in the training; labels that the checkpoint has not are
+            never allowed, as no output means them.
     """
     found = data.identity()
     expected = checkpoint.trained_on or {}
@@ -105,6 +108,19 @@ def check_identity(checkpoint: Checkpoint, data: SERDataModule, allow: bool = Fa
             f"The checkpoint was not trained for this test ({changes}), so it may have been trained on these speakers. "
             "Leave out the arguments that differ; if you know that they are new to it, ser-zoo test takes --allow-mismatch."
         )
+    # A table, or what there is of a release, may have other sides than it had, under the same protocol.
+    if not differing and (heard := set(expected.get("heard", ()))):
+        tested = {row.speaker for row in data.split.test}
+        if known := sorted(tested & heard):
+            changes = (
+                f"it has heard {len(known)} of the {len(tested)} test speakers, {short_list(known, 5)}, as the data at "
+                f"{data.corpus.root} are not what it was trained on"
+            )
+            if not allow:
+                raise MismatchError(
+                    f"The checkpoint was not trained for this test: {changes}. Test it on those; if speakers of the same names "
+                    "are others, ser-zoo test takes --allow-mismatch."
+                )
     return changes
 
 

@@ -253,7 +253,7 @@ class SERModule(FeatureModule):
         data = self._data_module()
         self.calibration = None  # of a checkpoint that was tested and is trained further; it would not hold
         if data is not None:
-            self._trained_on, self.preparation = data.identity(), data.preparation
+            self._trained_on, self.preparation = {**data.identity(), "heard": data.heard()}, data.preparation
         self._keep_features()
         if self.optim.class_weights == "balanced":
             if data is None:

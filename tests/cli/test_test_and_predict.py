@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -30,7 +31,7 @@ from ser_zoo.inference import (
     read_checkpoint,
 )
 from tests.cli.commands import QUICK, fit_command
-from tests.releases import write_emo_db
+from tests.releases import write_emo_db, write_tone
 from tests.tiny import tiny_encoder
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -173,6 +174,30 @@ def test_all_that_a_checkpoint_was_trained_on_is_compared(key: str, small_emo_db
     with pytest.raises(MismatchError, match=rf"not trained for this test \({key} was other, is [^;]*\)"):
         check_identity(other, data)
     assert check_identity(other, data, allow=True) == f"{key} was other, is {data.identity()[key]}"
+
+
+def test_a_table_whose_test_speakers_trained_is_refused_though_it_is_the_same_corpus(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def write(name: str, sides: Mapping[str, str]) -> Path:
+        rows = [f"{who}/{label}.wav,{label},{who},{side}" for who, side in sides.items() for label in ("anger", "fear")]
+        (tmp_path / name).write_text("\n".join(["path,label,speaker,split", *rows]))
+        return tmp_path / name
+
+    for number, who in enumerate("abcd"):
+        for emotion, label in enumerate(("anger", "fear")):
+            write_tone(tmp_path / who / f"{label}.wav", emotion, number)
+    root = write("mine.csv", {"a": "train", "b": "train", "c": "validation", "d": "test"})
+    data = ["--data=csv", f"--data.root={root}", "--data.protocol=official"]
+    assert main(["fit", "--model=mfcc_stats", *data, *QUICK, "--trainer.max_epochs=1", f"--run_dir={tmp_path / 'r'}"]) == 0
+    test = ["test", "--ckpt_path", str(tmp_path / "r" / "fold-1" / "checkpoints" / "best.ckpt"), "--accelerator=cpu"]
+    assert main(test) == 0
+    write("mine.csv", {"a": "train", "b": "test", "c": "test", "d": "validation"})
+    capsys.readouterr()
+    assert main(test) == 1
+    assert "it has heard 2 of the 2 test speakers, b, c, as the data at" in capsys.readouterr().err
+    assert main([*test, "--allow-mismatch"]) == 0
+    assert "NOT WHAT IT WAS TRAINED FOR: it has heard 2 of the 2 test speakers" in capsys.readouterr().out
 
 
 @pytest.mark.filterwarnings("ignore:.*is not complete")
