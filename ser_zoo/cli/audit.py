@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ser_zoo.cache import atomic_path
-from ser_zoo.cli.tables import add_format, table
+from ser_zoo.cli.tables import add_format, output_file, table
 from ser_zoo.corpora import Utterance, create_corpus
 from ser_zoo.errors import LeakError
 
@@ -26,8 +26,6 @@ def run(argv: Sequence[str]) -> int:
     options = parser.parse_args(argv)
     if options.split is not None and (options.protocol is not None or options.test is not None or options.shots):
         parser.error("--split replaces the protocol; leave --data.protocol, --data.test and --data.shots out")
-    if options.output is not None and options.output.is_dir():
-        parser.error(f"--output {options.output} is a folder; expected the name of a file")
     certificate = _certificate(options)
     text = json.dumps(certificate, indent=2, ensure_ascii=False)
     if options.format == "json":
@@ -148,6 +146,6 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--data.on_bad_audio", dest="on_bad_audio", choices=("error", "skip"), default="error")
     parser.add_argument("--split", type=Path, metavar="CSV", help="audit this: columns id or path, side, and fold if several")
     parser.add_argument("--no-audio", dest="audio", action="store_false", help="open no recording; the certificate says so")
-    parser.add_argument("--output", type=Path, metavar="JSON", help="write the certificate there as well")
+    parser.add_argument("--output", type=output_file, metavar="JSON", help="write the certificate there as well")
     add_format(parser)
     return parser

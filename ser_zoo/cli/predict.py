@@ -9,11 +9,10 @@ import json
 import sys
 from collections.abc import Sequence
 from contextlib import ExitStack
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ser_zoo.cache import atomic_path
-from ser_zoo.cli.tables import NAMES, add_format, table
+from ser_zoo.cli.tables import NAMES, add_format, output_file, table
 
 if TYPE_CHECKING:
     from ser_zoo.inference import Prediction
@@ -38,14 +37,11 @@ def run(argv: Sequence[str]) -> int:
     parser.add_argument("--batch_size", type=int, default=16)
     parser.add_argument("--device", default="auto", help="cpu, cuda, cuda:1, mps ... (default: auto)")
     parser.add_argument("--raw", action="store_true", help="uncalibrated probabilities, as the network gives them")
-    parser.add_argument("--output", type=Path, help="write to this file instead of to the terminal")
+    parser.add_argument("--output", type=output_file, help="write to this file instead of to the terminal")
     add_format(parser, ("table", "csv", "json"))
     options = parser.parse_args(argv)
     if options.batch_size < 1:
         parser.error("--batch_size must be at least 1")
-
-    if options.output is not None and options.output.is_dir():
-        parser.error(f"--output {options.output} is a folder; expected the name of a file")
 
     from ser_zoo.inference import audio_paths, load_model, predict
 

@@ -12,7 +12,7 @@ from lightning.pytorch.cli import LightningArgumentParser
 
 from ser_zoo.cli.fit import add_model_arguments, expand_names, model_arguments, value_of
 from ser_zoo.cli.parser import Parser
-from ser_zoo.cli.tables import quiet_lightning, table
+from ser_zoo.cli.tables import output_file, quiet_lightning, table
 from ser_zoo.errors import SERZooError
 from ser_zoo.evaluation import write_json
 from ser_zoo.inference import find_device, load_model, profile
@@ -92,7 +92,7 @@ def _parser(name: str | None) -> LightningArgumentParser:
     parser.add_argument("--repeats", type=int, default=20, help="measured calls per length")
     parser.add_argument("--device", default="auto", help="cpu, cuda, cuda:1, mps ... (default: auto)")
     parser.add_argument("--format", choices=("table", "json"), default="table", help="of the output")
-    parser.add_argument("--output", type=Path | None, default=None, help="also write the figures to this JSON file")
+    parser.add_argument("--output", type=output_file, default=None, help="also write the figures to this JSON file")
     return parser
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ser_zoo.cli.report import protocol_text
-from ser_zoo.cli.tables import quiet_lightning, table
+from ser_zoo.cli.tables import output_file, quiet_lightning, table
 from ser_zoo.data import SERDataModule
 from ser_zoo.errors import MismatchError
 from ser_zoo.evaluation.robustness import PERTURBATIONS, choose, find_origin, measure_robustness, write_robustness
@@ -64,7 +64,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--ckpt_path", type=Path, required=True, help="checkpoint, such as RUN/fold-1/checkpoints/best.ckpt")
     parser.add_argument("--perturbations", nargs="+", metavar="NAME", help="some of those below (default: all)")
-    parser.add_argument("--output", type=Path, metavar="JSON", help="default: robustness.json beside result.json")
+    parser.add_argument("--output", type=output_file, metavar="JSON", help="default: robustness.json beside result.json")
     parser.add_argument("--seed", type=_seed, default=0, help="of noise, babble and rooms (default: 0)")
     parser.add_argument("--data.root", dest="root", metavar="DIR", help="folder of the release, if it has moved")
     parser.add_argument("--encoder", help="hub name or folder of the encoder, if it has moved since the training")

@@ -7,6 +7,7 @@ import json
 import logging
 import sys
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 WIDE = 400  # columns for output that goes to a file or a pipe, where nothing should be cut
@@ -16,6 +17,17 @@ NAMES = "backslashreplace"  # of file names that are not UTF-8; JSON reads what 
 def add_format(parser: argparse.ArgumentParser, formats: Sequence[str] = ("table", "json")) -> None:
     """Add ``--format``."""
     parser.add_argument("--format", choices=formats, default="table", help="of the output (default: table)")
+
+
+def output_file(text: str) -> Path:
+    """The value of ``--output``: the name of a file.
+
+    Raises:
+        argparse.ArgumentTypeError: it is a folder, which is better said before the work than after it.
+    """
+    if Path(text).is_dir():
+        raise argparse.ArgumentTypeError(f"{text} is a folder; expected the name of a file")
+    return Path(text)
 
 
 def show(rows: Sequence[Mapping[str, Any]], form: str, title: str | None = None) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 from ser_zoo.cli.fit import expand_names
 from ser_zoo.cli.report import protocol_text, show_metrics
-from ser_zoo.cli.tables import quiet_lightning
+from ser_zoo.cli.tables import output_file, quiet_lightning
 from ser_zoo.data import SERDataModule
 from ser_zoo.errors import MismatchError
 from ser_zoo.evaluation import protocol_of, score_checkpoint, summarise, write_json
@@ -57,7 +57,7 @@ def _parser() -> argparse.ArgumentParser:
         action="store_true",
         help="test on other data than the checkpoint's own, of the same labels or fewer",
     )
-    parser.add_argument("--output", help="also write identity and metrics to this JSON file")
+    parser.add_argument("--output", type=output_file, help="also write identity and metrics to this JSON file")
     return parser
 
 

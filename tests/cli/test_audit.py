@@ -110,13 +110,6 @@ def test_a_split_replaces_the_protocol(small_emo_db: Path, tmp_path: Path) -> No
     assert caught.value.code == 2
 
 
-def test_a_folder_is_refused_as_output_before_anything_is_heard(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit) as caught:
-        audit(tmp_path / "nowhere", "--output", str(tmp_path))
-    assert caught.value.code == 2
-    assert f"--output {tmp_path} is a folder; expected the name of a file" in capsys.readouterr().err
-
-
 def test_a_certificate_that_cannot_be_written_is_printed(
     small_emo_db: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

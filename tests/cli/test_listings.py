@@ -161,6 +161,25 @@ def test_a_table_prints_names_in_brackets_and_between_colons_as_they_are(capsys:
     assert all(name in printed for name in ("clip[laughter].wav", "of[b]", ":smile:", "a[/b].wav", "x[red]"))
 
 
+@pytest.mark.parametrize(
+    "call",
+    [
+        ["audit", "--data=emo_db"],
+        ["predict", "--ckpt_path=x", "y"],
+        ["profile", "--model=probe"],
+        ["robustness", "--ckpt_path=x"],
+        ["test", "--ckpt_path=x"],
+    ],
+)
+def test_a_folder_is_refused_as_output_before_the_work(
+    call: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main([*call, f"--output={tmp_path}"])
+    assert ended.value.code == 2
+    assert f"argument --output: {tmp_path} is a folder; expected the name of a file" in capsys.readouterr().err
+
+
 def test_a_corpus_is_found_where_it_is(small_emo_db, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["corpora", "emo_db", "--root", str(small_emo_db), "--format", "json"]) == 0
     row = json.loads(capsys.readouterr().out)[0]
