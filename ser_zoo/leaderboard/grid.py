@@ -150,7 +150,10 @@ def read_grid(path: Path, resolve: Resolve, only: Sequence[str] = (), write: boo
         raise SERZooError(
             f"Nothing in {path} matches --only {' '.join(only)}. There is: {', '.join(known)}; each with /fold-1 and so on."
         )
-    return Grid(cells, tuple(path.parent / folder for folder in _texts(content, "durations", str(path))))
+    durations = tuple(path.parent / folder for folder in _texts(content, "durations", str(path)))
+    if absent := [folder for folder in durations if not folder.is_dir()]:
+        raise SERZooError(f"{path}, durations: there is no folder {absent[0]}. Expected one with rows, or none.")
+    return Grid(cells, durations)
 
 
 def shard(cells: Sequence[Cell], part: str) -> list[Cell]:
@@ -234,6 +237,8 @@ def _groups(run: object, defaults: Mapping[str, Any], folder: Path, resolve: Res
         raise SERZooError(f"{place}, arguments: {own[0]} is not for a grid to pass on. Expected in its place: {OWN[own[0]]}.")
     given = [f"--{key}={value if isinstance(value, str) else json.dumps(value)}" for key, value in extra.items()]
     seeds = _numbers({**defaults, **options}, "seeds", place) or [1]
+    if wrong := [seed for seed in seeds if not 0 <= seed < 2**32]:
+        raise SERZooError(f"{place}, seeds: found {wrong[0]}. Expected 0 to {2**32 - 1}.")
     encoders = _texts({**defaults, **options}, "encoders", place)
     if encoders and "model.encoder" in extra:
         raise SERZooError(
@@ -250,8 +255,8 @@ def _groups(run: object, defaults: Mapping[str, Any], folder: Path, resolve: Res
             model: Mapping[str, Any] = resolved["model"]
             data = SERDataModule(**resolved["data"], seed=0)
             rule = data.protocol.name + ("-refit" if resolved["refit"] else "")
-            name = str(options.get("name", model["name"]))
-            if not NAME.fullmatch(name):
+            name = options.get("name", model["name"])
+            if not isinstance(name, str) or not NAME.fullmatch(name):
                 raise SERZooError(f"{place}, name: found {name!r}. Expected letters, digits, and _ . + - between them.")
             takes_one = "encoder" in model
             for text in encoders if takes_one and encoders else [model.get("encoder")]:

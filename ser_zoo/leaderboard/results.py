@@ -139,7 +139,7 @@ def read_entries(folder: Path) -> list[Entry]:
     """All rows below a folder, in the order of corpus, protocol, model, encoder, settings and seed.
 
     Args:
-        folder: searched to any depth.
+        folder: searched to any depth, but for folders that a dot hides: a grid copies rows there.
 
     Raises:
         RunError: there is no row, one cannot be read, a fold of the same model, settings and seed is there twice, or a row says
@@ -147,6 +147,8 @@ def read_entries(folder: Path) -> list[Entry]:
     """
     groups: dict[tuple[str, ...], dict[int, tuple[Path, Row]]] = {}
     for path in sorted(folder.rglob(ROW)):
+        if any(part.startswith(".") for part in path.relative_to(folder).parts):
+            continue
         row = read_result(path)
         encoder = row["encoder"] or {"name": "", "weights": ""}
         names = row["corpus"], row["protocol"]["world"], row["protocol"]["name"], row["model"], encoder["name"]

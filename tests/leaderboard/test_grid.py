@@ -75,6 +75,7 @@ def test_a_folder_of_an_encoder_is_found_from_the_file_and_from_home(
 
 
 def test_folders_of_further_rows_lie_beside_the_file(folder: Path) -> None:
+    (folder / "rows").mkdir()
     (folder / "grid.yaml").write_text(yaml.safe_dump({"runs": [run(folds=[1])], "durations": ["rows"]}))
     assert read_grid(folder / "grid.yaml", resolve, write=False).durations == (folder / "rows",)
 
@@ -202,6 +203,10 @@ def test_only_reads_no_corpus_that_it_does_not_need(folder: Path, monkeypatch: p
         ),
         ([run(seeds="1")], {}, SERZooError, r"run 1, seeds: found '1'. Expected a list of whole numbers"),
         ([run(seeds=[True])], {}, SERZooError, r"run 1, seeds"),
+        ([run(seeds=[2, -1])], {}, SERZooError, r"run 1, seeds: found -1. Expected 0 to 4294967295"),
+        ([run(seeds=[2**32])], {}, SERZooError, r"run 1, seeds: found 4294967296"),
+        ([run()], {"durations": ["rows"]}, SERZooError, r"durations: there is no folder .*rows"),
+        ([run(name=None)], {}, SERZooError, r"run 1, name: found None"),
         ([run(name="../x")], {}, SERZooError, r"run 1, name: found '../x'"),
         ([run(arguments=["x"])], {}, SERZooError, r"run 1, arguments"),
         ([run(arguments={"trainer.epochs": 3})], {}, SERZooError, r"run 1: ser-zoo fit refuses .*trainer.epochs"),

@@ -31,6 +31,13 @@ def test_folds_are_put_together_wherever_they_stand(tmp_path: Path) -> None:
     assert np.mean(entry.predicted.probabilities.argmax(1) == entry.predicted.labels) == pytest.approx(0.7, abs=0.2)
 
 
+def test_a_row_that_a_grid_was_killed_over_while_it_was_copied_is_not_read(tmp_path: Path) -> None:
+    _, second = write_entry(tmp_path, folds=[1, 2])
+    second.parent.rename(second.parent.with_name(".fold-2.new"))
+    (entry,) = read_entries(tmp_path)
+    assert entry.folds == [1]
+
+
 def test_an_entry_is_complete_with_all_folds_of_the_protocol_it_names(tmp_path: Path) -> None:
     write_entry(tmp_path, folds=range(1, 10))
     (entry,) = read_entries(tmp_path)
