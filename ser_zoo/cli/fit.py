@@ -357,14 +357,14 @@ def _apart(root: Path, folds: Sequence[int], config: Callable[[int], str]) -> st
             begun = yaml.safe_load(file.read_text()) or {}
         except (yaml.YAMLError, UnicodeDecodeError) as error:
             return f"fold {fold}, whose {file.name} is damaged ({type(error).__name__})"
-        before, now = _deciding(begun), _deciding(yaml.safe_load(config(fold)))
+        before, now = deciding(begun), deciding(yaml.safe_load(config(fold)))
         if differing := sorted(key for key in before.keys() | now.keys() if before.get(key) != now.get(key)):
             changes = "; ".join(f"{key} was {before.get(key)}, is {now.get(key)}" for key in differing[:5])
             return f"fold {fold} of another configuration ({changes})"
     return ""
 
 
-def _deciding(config: Mapping[str, Any]) -> dict[str, Any]:
+def deciding(config: Mapping[str, Any]) -> dict[str, Any]:
     """The settings of a ``config.yaml`` that decide a result, flat."""
     kept = {key: value for key, value in config.items() if key not in PASSING}
     found = {

@@ -10,7 +10,7 @@ from typing import Any
 
 import yaml
 
-from ser_zoo.cli.fit import PASSING, data_of, dump, expand_names, parse, parse_folds, plan_of, value_of
+from ser_zoo.cli.fit import PASSING, data_of, deciding, dump, expand_names, parse, parse_folds, plan_of, value_of
 from ser_zoo.cli.tables import quiet_lightning, table
 from ser_zoo.corpora.base import short_list
 from ser_zoo.data import SERDataModule
@@ -67,7 +67,7 @@ def run(argv: Sequence[str]) -> int:
     if asked is not None:
         folds = parse_folds(str(asked), data.protocol.folds_of(data.utterances))
     folder = options.study or Path("runs") / f"search-{data.corpus.name}-{settings.model.name}"
-    same = {key: value for key, value in yaml.safe_load(dump(parser, settings, data.fold)).items() if key not in PASSING}
+    same = deciding(yaml.safe_load(dump(parser, settings, data.fold)))
 
     print(f"{_title(settings.model.name, data, folds)}: {options.trials} trials in {folder}")
 

@@ -160,6 +160,10 @@ class Run:
             raise RunError(f"--trainer.{wrong[0]} {self.trainer[wrong[0]]} makes no sense. Expected more than 0.")
         if (clip := self.trainer.get("gradient_clip_val")) is not None and clip < 0:
             raise RunError(f"--trainer.gradient_clip_val {clip} makes no sense. Expected 0 or more; 0 or null clips nothing.")
+        if not clip and (algorithm := self.trainer.get("gradient_clip_algorithm")) is not None:
+            raise RunError(
+                f"--trainer.gradient_clip_algorithm {algorithm} does nothing without --trainer.gradient_clip_val. Give both."
+            )
         if self.patience is not None and self.patience < 0:
             raise RunError(f"--patience {self.patience} makes no sense. Expected 0 epochs or more, or null.")
         if not 0 <= self.seed < 2**32:

@@ -261,7 +261,7 @@ def run_search(
             report(max(ended, key=lambda trial: trial.number), ended)
         finished = [trial for trial in done if trial.value is not None]
         if not finished:
-            errors = next((f" The last error: {trial.error}" for trial in reversed(done) if trial.error), "")
+            errors = next((f" The last error: {trial.error.rstrip('.')}." for trial in reversed(done) if trial.error), "")
             raise RunError(f"None of the {len(done)} trials in {folder} has finished.{errors} Begin a new --study.")
         best = ranked(finished, sweep.metric)[0]
         states = [trial.state for trial in done]

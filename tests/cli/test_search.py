@@ -10,7 +10,7 @@ import yaml
 
 from ser_zoo.cli import main
 from ser_zoo.cli import search as command_line
-from ser_zoo.cli.fit import PASSING, parse
+from ser_zoo.cli.fit import PASSING, PASSING_SETTINGS, parse
 from ser_zoo.data import SERDataModule
 from ser_zoo.evaluation import read_result
 from ser_zoo.evaluation.search import Trial, as_arguments, first_values, read_sweep
@@ -144,9 +144,9 @@ def test_what_is_given_on_the_command_line_outweighs_the_sweep(
     monkeypatch.chdir(tmp_path)
     command = search_command(tmp_path, small_emo_db, "--trainer.max_epochs=3", "--data.fold=4", "--seed=9")
     assert main([part for part in command if not part.startswith(("--study", "--trials"))]) == 0
-    assert asked["settings"]["trainer"]["max_epochs"] == 3
-    assert asked["settings"]["model"]["channels"] == 16
-    assert not asked["settings"].keys() & set(PASSING)
+    assert asked["settings"]["trainer.max_epochs"] == 3
+    assert asked["settings"]["model.channels"] == 16
+    assert not asked["settings"].keys() & {*PASSING, *PASSING_SETTINGS}
     assert (asked["folds"], asked["trials"], asked["seed"]) == ([4], 20, 9)
     assert asked["folder"] == Path("runs") / "search-emo_db-cnn_attn"
 
@@ -207,6 +207,14 @@ def test_a_study_is_not_gone_on_with_under_other_conditions(
     for more, change in (("--folds=3", "folds was [2], is [3]"), ("--data.batch_size=8", "data.batch_size was 16, is 8")):
         assert main(search_command(study.parent, small_emo_db, "--folds=2", "--seed=1", more)) == 1
         assert change in capsys.readouterr().err
+
+
+def test_a_study_is_gone_on_with_where_the_release_has_moved(
+    study: Path, small_emo_db: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "moved").symlink_to(small_emo_db)
+    assert main(search_command(study.parent, tmp_path / "moved", "--folds=2", "--seed=1", "--data.num_workers=1")) == 0
+    assert "the best of 2 trials" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(

@@ -169,6 +169,10 @@ def test_a_precision_that_would_not_be_what_the_row_says_is_refused(
         ({"trainer": {"check_val_every_n_epoch": 0}}, r"--trainer\.check_val_every_n_epoch 0 makes no sense"),
         ({"trainer": {"val_check_interval": 0.0}}, r"--trainer\.val_check_interval 0\.0 makes no sense"),
         ({"trainer": {"gradient_clip_val": -1.0}}, r"--trainer\.gradient_clip_val -1\.0 makes no sense"),
+        (
+            {"trainer": {"gradient_clip_algorithm": "value"}},
+            r"--trainer\.gradient_clip_algorithm value does nothing without --trainer\.gradient_clip_val",
+        ),
         ({"patience": -1}, r"--patience -1 makes no sense"),
         ({"seed": -1}, r"--seed_everything -1 makes no sense"),
         ({"seed": 2**32}, r"--seed_everything 4294967296 makes no sense"),

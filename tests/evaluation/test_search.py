@@ -293,7 +293,7 @@ def test_where_all_trials_fail_the_last_error_is_told(searcher: Searcher) -> Non
     def score(*_: object) -> float:
         raise ValueError(next(errors))
 
-    with pytest.raises(RunError, match=r"The last error: ValueError: second"):
+    with pytest.raises(RunError, match=r"The last error: ValueError: second\. Begin"):
         searcher(score, 2)
 
 
@@ -349,11 +349,11 @@ def test_two_searches_do_not_share_a_study(searcher: Searcher) -> None:
 
 
 def test_a_study_is_gone_on_with_under_the_same_conditions_alone(searcher: Searcher) -> None:
-    searcher(by_rate, 1, settings={"trainer": {"max_epochs": 2}})
+    searcher(by_rate, 1, settings={"trainer.max_epochs": 2})
     with pytest.raises(RunError, match=r"trainer.max_epochs was 2, is 3"):
-        searcher(by_rate, 2, settings={"trainer": {"max_epochs": 3}})
+        searcher(by_rate, 2, settings={"trainer.max_epochs": 3})
     with pytest.raises(RunError, match="seed was 1, is 2"):
-        searcher(by_rate, 2, settings={"trainer": {"max_epochs": 2}}, seed=2)
+        searcher(by_rate, 2, settings={"trainer.max_epochs": 2}, seed=2)
 
 
 def test_a_missing_optuna_is_named_with_its_extra(searcher: Searcher, monkeypatch: pytest.MonkeyPatch) -> None:
