@@ -244,13 +244,13 @@ def read_predictions(path: Path, labels: Sequence[str]) -> Predicted:
     except (OSError, UnicodeDecodeError, csv.Error, KeyError, TypeError, ValueError) as error:
         raise RunError(f"Cannot read the predictions {path}: {error!r}. Expected a line per utterance, whole.") from error
     probabilities = probabilities.reshape(-1, len(labels))
-    for line, own in zip(lines, probabilities, strict=True):
-        if not (own.min() >= 0 and abs(own.sum() - 1) <= ROUNDED):
+    sound = (probabilities.min(1, initial=1.0) >= 0) & (abs(probabilities.sum(1) - 1) <= ROUNDED)
+    for line, own, whole, most in zip(lines, probabilities, sound, probabilities.max(1, initial=0.0), strict=True):
+        if not whole:
             raise RunError(
                 f"{path} gives {line['id']} probabilities that are none: {', '.join(f'{value:g}' for value in own)}. Expected "
                 "numbers from 0 to 1 whose sum is 1, as ser-zoo wrote them; run the fold again."
             )
-    for line, own, most in zip(lines, probabilities, probabilities.max(1, initial=0.0), strict=True):
         place = number.get(line["predicted"])
         if place is None or own[place] != most:
             raise RunError(
