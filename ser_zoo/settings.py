@@ -1,7 +1,8 @@
-"""Settings as one flat mapping, and what rows were made under that are older than a setting."""
+"""Settings as one flat mapping and as arguments, and what rows were made under that are older than a setting."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from typing import Any
 
@@ -44,3 +45,12 @@ def settled(config: Mapping[str, Any]) -> dict[str, Any]:
 def told(config: Mapping[str, Any]) -> dict[str, Any]:
     """The settings of a ``config``, flat, without those that stand as older rows had them: one that comes changes no row's."""
     return {key: value for key, value in flat(config).items() if key not in ADDED or value != ADDED[key]}
+
+
+def as_arguments(values: Mapping[str, Any]) -> list[str]:
+    """Settings with dots between their keys as arguments of ``fit``.
+
+    >>> as_arguments({"model.layers": [1, 2], "monitor": "last"})
+    ['--model.layers=[1, 2]', '--monitor=last']
+    """
+    return [f"--{key}={value if isinstance(value, str) else json.dumps(value)}" for key, value in values.items()]

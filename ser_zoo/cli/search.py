@@ -20,12 +20,12 @@ from ser_zoo.evaluation.search import (
     BEST,
     Planned,
     Trial,
-    as_arguments,
     first_values,
     ranked,
     read_sweep,
     run_search,
 )
+from ser_zoo.settings import as_arguments
 
 DESCRIPTION = """Train with settings that are drawn from a W&B sweep file, score them on the validation speakers of a fold, or
 of several, and write the best into best.yaml, a configuration of fit. Test speakers are never evaluated. Arguments that are not

@@ -177,11 +177,6 @@ def read_sweep(path: Path) -> Sweep:
     return Sweep(method, name, space, base, warmup, hashlib.sha256(text.encode()).hexdigest()[:12])
 
 
-def as_arguments(values: Mapping[str, Any]) -> list[str]:
-    """Values as arguments of ``fit``."""
-    return [f"--{key}={value if isinstance(value, str) else json.dumps(value)}" for key, value in values.items()]
-
-
 def first_values(sweep: Sweep) -> dict[str, Any]:
     """One point of the space."""
     return {

@@ -38,7 +38,7 @@ import yaml
 from ser_zoo import __version__
 from ser_zoo.errors import SERZooError, UnknownNameError
 from ser_zoo.registry import lookup
-from ser_zoo.settings import KEEPING, flat
+from ser_zoo.settings import KEEPING, as_arguments, flat
 
 if TYPE_CHECKING:
     from ser_zoo.corpora.base import Corpus, Utterance
@@ -230,21 +230,11 @@ def _groups(run: object, defaults: Mapping[str, Any], folder: Path, resolve: Res
     folds = None if options.get("folds", "all") == "all" else tuple(_numbers(options, "folds", place))
     if folds is not None and len(set(folds)) != max(1, len(folds)):
         raise SERZooError(f"{place}, folds: found {list(folds)}. Expected each fold once; leave folds out for all of them.")
-    extra = options.get("arguments", {})
-    if not isinstance(extra, dict):
-        raise SERZooError(f"{place}, arguments: found {extra!r}. Expected arguments of ser-zoo fit with their values.")
-    if own := [key for key in extra if key in OWN]:
-        raise SERZooError(f"{place}, arguments: {own[0]} is not for a grid to pass on. Expected in its place: {OWN[own[0]]}.")
-    given = [f"--{key}={value if isinstance(value, str) else json.dumps(value)}" for key, value in extra.items()]
     seeds = _numbers({**defaults, **options}, "seeds", place) or [1]
     if wrong := [seed for seed in seeds if not 0 <= seed < 2**32]:
         raise SERZooError(f"{place}, seeds: found {wrong[0]}. Expected 0 to {2**32 - 1}.")
     encoders = _texts({**defaults, **options}, "encoders", place)
-    if encoders and "model.encoder" in extra:
-        raise SERZooError(
-            f"{place}, arguments: model.encoder is {extra['model.encoder']}, and encoders has {', '.join(encoders)}. Expected "
-            "one of the two; encoders of the run stand in place of those of the grid."
-        )
+    given = _passed_on(options, encoders, place)
     measures = tuple(_texts({**defaults, **options}, "measure", place))
     for measure in measures:
         lookup(dict.fromkeys(MEASURES), measure, "measure")
@@ -298,6 +288,21 @@ def deciding(resolved: Mapping[str, Any]) -> dict[str, Any]:
     }
     plain: dict[str, Any] = json.loads(json.dumps(flat(chosen)))
     return plain
+
+
+def _passed_on(options: Mapping[str, Any], encoders: Sequence[str], place: str) -> list[str]:
+    """The further arguments of a run, none of which says what the grid says itself."""
+    extra = options.get("arguments", {})
+    if not isinstance(extra, dict):
+        raise SERZooError(f"{place}, arguments: found {extra!r}. Expected arguments of ser-zoo fit with their values.")
+    if own := [key for key in extra if key in OWN]:
+        raise SERZooError(f"{place}, arguments: {own[0]} is not for a grid to pass on. Expected in its place: {OWN[own[0]]}.")
+    if encoders and "model.encoder" in extra:
+        raise SERZooError(
+            f"{place}, arguments: model.encoder is {extra['model.encoder']}, and encoders has {', '.join(encoders)}. Expected "
+            "one of the two; encoders of the run stand in place of those of the grid."
+        )
+    return as_arguments(extra)
 
 
 def _matches(cell: str, only: Sequence[str]) -> bool:

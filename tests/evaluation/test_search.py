@@ -17,7 +17,8 @@ from torch import tensor
 from ser_zoo.data import SERDataModule
 from ser_zoo.errors import ProtocolError, RunError, SERZooError
 from ser_zoo.evaluation import Run, search
-from ser_zoo.evaluation.search import Planned, Sweep, Trial, as_arguments, ranked, read_sweep, run_search, validate_fold
+from ser_zoo.evaluation.search import Planned, Sweep, Trial, ranked, read_sweep, run_search, validate_fold
+from ser_zoo.settings import as_arguments
 from tests.models.small import SMALL
 
 optuna = pytest.importorskip("optuna")
