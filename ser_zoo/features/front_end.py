@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
 
 from ser_zoo.cache import atomic_path, cache_root
+from ser_zoo.errors import SERZooError
 from ser_zoo.features.spectral import Frames
 
 Compute = Callable[[Sequence[int]], list[tuple[Tensor, ...]]]
@@ -97,6 +98,9 @@ def rows_of(front_end: FrontEnd, waveforms: Tensor, lengths: Tensor, places: Seq
 
     Returns:
         Of each clip (T', D) values per extractor, on the CPU.
+
+    Raises:
+        SERZooError: what is costly cannot be written.
     """
     # Beside each other in threads of Python they would be slower: operations are many and short, and wait for its lock.
     row = _stored if front_end.costly else _row
@@ -119,7 +123,13 @@ def _stored(front_end: FrontEnd, waveform: Tensor, length: Tensor) -> tuple[Tens
         rows = load_file(file)
     except (FileNotFoundError, SafetensorError):  # not there yet, or damaged by a power cut
         row = _row(front_end, waveform, length)
-        with atomic_path(file) as temporary:
-            save_file({str(place): values.contiguous() for place, values in enumerate(row)}, temporary)
+        try:
+            with atomic_path(file) as temporary:
+                save_file({str(place): values.contiguous() for place, values in enumerate(row)}, temporary)
+        except (OSError, SafetensorError) as error:
+            raise SERZooError(
+                f"Features cannot be written to {file.parent}: {error}. Free some space there, or set SER_ZOO_CACHE to "
+                "another folder. What was written before is kept."
+            ) from error
         return row
     return tuple(rows[str(place)] for place in range(len(rows)))

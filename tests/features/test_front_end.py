@@ -5,8 +5,10 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors import SafetensorError
 from torch import Tensor
 
+from ser_zoo.errors import SERZooError
 from ser_zoo.features import MFCC, Frames, FrontEnd, KeptFrames, Spectrogram, rows_of
 
 LENGTHS = torch.tensor([4_000, 9_000])
@@ -128,17 +130,16 @@ def test_a_damaged_file_is_computed_anew(tmp_path: Path, monkeypatch: pytest.Mon
     assert torch.equal(found[1], found[2])
 
 
-def test_a_file_that_is_not_written_to_its_end_is_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("SER_ZOO_CACHE", str(tmp_path))
-
-    def half(rows: object, path: Path) -> None:
+def test_a_full_disk_is_told_and_leaves_nothing_half_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(tensors: object, path: Path) -> None:
         path.write_bytes(b"half")
-        raise OSError("no space left on device")
+        raise SafetensorError("Error while serializing: I/O error: No space left on device (os error 28)")
 
-    monkeypatch.setattr("ser_zoo.features.front_end.save_file", half)
-    with pytest.raises(OSError, match="no space"):
-        frames_of(FrontEnd(Costly(16_000, 13, 0.01)), clips(), ["a", "b"])
-    assert not list(tmp_path.rglob("*.safetensors"))
+    monkeypatch.setenv("SER_ZOO_CACHE", str(tmp_path))
+    monkeypatch.setattr("ser_zoo.features.front_end.save_file", full)
+    with pytest.raises(SERZooError, match=r"cannot be written to .*frames: .*No space left.*SER_ZOO_CACHE"):
+        frames_of(FrontEnd(Costly(16_000, 13, 0.01)), clips(), ["a"])
+    assert not list((tmp_path / "frames").iterdir())
 
 
 def test_what_is_not_costly_is_not_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
