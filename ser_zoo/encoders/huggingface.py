@@ -28,6 +28,7 @@ from ser_zoo.encoders.waveform import FAMILIES, WaveformNetwork
 from ser_zoo.encoders.whisper import WhisperNetwork
 from ser_zoo.errors import EncoderError
 from ser_zoo.features import frame_mask
+from ser_zoo.registry import lookup
 
 if TYPE_CHECKING:
     from ser_zoo.encoders.checkpoint import Checkpoint
@@ -106,7 +107,7 @@ class SpeechEncoder(nn.Module):
         super().__init__()
         from ser_zoo.encoders.checkpoint import load
 
-        self.options = options if isinstance(options, EncoderOptions) else EncoderOptions(**options)
+        self.options = options if isinstance(options, EncoderOptions) else _on_default(options)
         _check(self.options, finetune_from)
         checkpoint = load(source, self.options.revision)
         self.source = source
@@ -260,6 +261,13 @@ class SpeechEncoder(nn.Module):
             return states
         limit = torch.finfo(self.feature_dtype).max
         return states.clamp_(-limit, limit).to(self.feature_dtype)
+
+
+def _on_default(fields: Mapping[str, Any]) -> EncoderOptions:
+    """``fields`` on top of the defaults, as options of the command line are."""
+    for name in fields:
+        lookup(vars(EncoderOptions()), name, "field of encoder_options")
+    return EncoderOptions(**fields)
 
 
 def _check(options: EncoderOptions, finetune_from: int | None) -> None:

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
 
+from ser_zoo.models.checks import expect_known
 from ser_zoo.registry import lookup, resolve
 
 if TYPE_CHECKING:
@@ -125,9 +126,12 @@ def create_model(name: str, labels: Sequence[str], **arguments: Any) -> SERModul
         **arguments: of the architecture's class (``ser-zoo models NAME`` lists them), such as the block ``model`` of a recipe.
 
     Raises:
-        UnknownNameError: no such architecture, or no such field of ``optim``.
+        UnknownNameError: no such architecture, or no such field of ``optim`` or ``encoder_options``.
+        SERZooError: an argument is none of its choices, or makes no sense.
     """
-    return model_class(name)(labels=labels, **arguments)
+    architecture = model_class(name)
+    expect_known(architecture.__init__, arguments)
+    return architecture(labels=labels, **arguments)
 
 
 __all__ = ["MODELS", "ModelEntry", "create_model", "list_models", "model_class"]

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Literal, get_args, get_origin, get_type_hints
+from typing import Literal
 
 from ser_zoo.errors import SERZooError
-from ser_zoo.models.checks import expect_between
+from ser_zoo.models.checks import expect_between, expect_known
 
 
 @dataclass(frozen=True)
@@ -67,9 +67,7 @@ class Optim:
         Raises:
             SERZooError: a choice is unknown, a number is out of its range, or a setting has nothing to act on.
         """
-        for name, kind in get_type_hints(type(self)).items():
-            if get_origin(kind) is Literal and (chosen := getattr(self, name)) not in get_args(kind):
-                raise SERZooError(f"--model.optim.{name} {chosen!r} is unknown. Expected one of {', '.join(get_args(kind))}.")
+        expect_known(type(self), vars(self), group="--model.optim")
         unbounded = ("lr", "encoder_lr", "weight_decay", "focal_gamma", "mixup", "linear_delta", "time_masks", "channel_masks")
         shares = ("warmup", "time_width", "channel_width", "label_smoothing", "encoder_rest")
         expect_between(0, group="--model.optim", **{name: getattr(self, name) for name in unbounded})

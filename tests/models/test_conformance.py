@@ -9,7 +9,7 @@ import sys
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_origin, get_type_hints
 
 import lightning as L
 import pytest
@@ -205,6 +205,20 @@ def test_a_mapping_of_optim_goes_on_top_of_the_models_own(name: str, encoders: P
 def test_an_unknown_field_of_optim_is_refused(name: str, encoders: Path) -> None:
     with pytest.raises(UnknownNameError, match=r"field of optim 'weigt_decay'. Did you mean weight_decay\?"):
         small_model(name, encoders, optim={"weigt_decay": 0.1})
+
+
+@every_model
+def test_a_choice_that_there_is_not_is_refused(name: str, encoders: Path) -> None:
+    kinds = get_type_hints(model_class(name).__init__)
+    for choice in (argument for argument, kind in kinds.items() if get_origin(kind) is Literal):
+        with pytest.raises(SERZooError, match=rf"--model\.{choice} 'mean_' is unknown\. Expected one of "):
+            small_model(name, encoders, **{choice: "mean_"})
+
+
+@pytest.mark.parametrize("name", sorted(NEEDS_ENCODER))
+def test_an_unknown_field_of_encoder_options_is_refused(name: str, encoders: Path) -> None:
+    with pytest.raises(UnknownNameError, match=r"field of encoder_options 'precison'. Did you mean precision"):
+        small_model(name, encoders, encoder_options={"precison": "bfloat16"})
 
 
 @every_model
