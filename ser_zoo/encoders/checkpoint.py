@@ -11,6 +11,7 @@ import torch
 
 from ser_zoo.encoders.pico import MODEL_TYPE, load_pico
 from ser_zoo.encoders.speechbrain import HYPERPARAMS, Recipe, transformer_of
+from ser_zoo.encoders.waveform import FAMILIES
 from ser_zoo.errors import EncoderError
 
 if TYPE_CHECKING:
@@ -65,7 +66,8 @@ def load(source: str, revision: str | None = None) -> Checkpoint:
             pickled weights, the conversion by the hub's own bot.
 
     Raises:
-        EncoderError: no such folder or repository, no safetensors weights, or not a speech encoder.
+        EncoderError: no such folder or repository, no safetensors weights, not a speech encoder, or one with the feature
+            extractor of another.
     """
     folder = locate(source, revision)
     if (folder / HYPERPARAMS).is_file():
@@ -86,7 +88,7 @@ def load(source: str, revision: str | None = None) -> Checkpoint:
             if hasattr(config, name):
                 setattr(config, name, 0.0)
         model, info = _quietly(AutoModel, folder, config)
-    except (OSError, ValueError, KeyError, ImportError, RuntimeError, SafetensorError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, ImportError, RuntimeError, SafetensorError) as error:
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise EncoderError(
             f"{source} cannot be loaded as a speech encoder: {reason} Looked for config.json, "
@@ -105,7 +107,31 @@ def load(source: str, revision: str | None = None) -> Checkpoint:
     depth = next((int(getattr(config, name)) for name in names if hasattr(config, name)), None)
     if depth is None:
         raise EncoderError(f"{source} is of type {config.model_type}, which has no transformer blocks. {EXPECTED}")
+    _check_extractor(extractor, config, source)
     return Checkpoint(encoder, config, extractor, depth)
+
+
+def _check_extractor(extractor: Any, config: Any, source: str) -> None:
+    """Refuse a feature extractor that is not of this kind of encoder.
+
+    Raises:
+        EncoderError: it has not what the encoder's network reads of it, or makes other features than the weights take.
+    """
+    read = {"whisper": ("mel_filters", "n_fft", "hop_length"), **dict.fromkeys(FAMILIES, ("do_normalize",))}
+    missing = [name for name in read.get(config.model_type, ()) if not hasattr(extractor, name)]
+    rate = getattr(extractor, "sampling_rate", None)
+    if missing:
+        found = f"has no {', '.join(missing)}"
+    elif not isinstance(rate, (int, float)) or rate < 1:
+        found = f"has {rate!r} as sampling_rate"
+    elif config.model_type == "whisper" and extractor.feature_size != config.num_mel_bins:
+        found = f"makes {extractor.feature_size} mel bands, where the weights take {config.num_mel_bins}"
+    else:
+        return
+    raise EncoderError(
+        f"{source} is of type {config.model_type}, but what its preprocessor_config.json describes "
+        f"({type(extractor).__name__}) {found}. Expected the file of the same model; download it again."
+    )
 
 
 def _load_speechbrain(folder: Path, source: str) -> Checkpoint:
@@ -205,12 +231,22 @@ def _cached_conversions(source: str) -> list[str]:
 
 
 def _weights(folder: Path) -> list[str]:
-    """Names of the safetensors files that hold the weights; none if there are no such weights."""
+    """Names of the safetensors files that hold the weights; none if there are no such weights.
+
+    Raises:
+        EncoderError: the index of them is damaged.
+    """
     index = folder / "model.safetensors.index.json"
     if (folder / "model.safetensors").is_file():
         return ["model.safetensors"]
     if index.is_file():
-        return sorted(set(json.loads(index.read_text())["weight_map"].values()))
+        try:
+            return sorted(set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()))
+        except (ValueError, LookupError, TypeError, AttributeError) as error:
+            raise EncoderError(
+                f"{folder} cannot be loaded: its {index.name} does not say which files hold the weights "
+                f"({type(error).__name__}: {error}). Download it again."
+            ) from error
     return []
 
 

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable
 from copy import deepcopy as copy_of
 from pathlib import Path
+from shutil import copyfile
 from types import SimpleNamespace
 from typing import get_args
 
@@ -23,6 +24,7 @@ from ser_zoo.errors import EncoderError
 from tests.tiny import BLOCKS, FAMILIES, WIDTH, tiny_encoder
 
 Tiny = Callable[[str], str]
+FEATURES = "preprocessor_config.json"
 WAVEFORM = [family for family in FAMILIES if family not in ("whisper", "speech-to-text", "moonshine")]
 
 
@@ -381,6 +383,45 @@ def test_damaged_weights_are_an_error(tmp_path: Path) -> None:
     weights.write_bytes(weights.read_bytes()[:-1000])
     with pytest.raises(EncoderError, match="cannot be loaded"):
         SpeechEncoder(str(weights.parent))
+
+
+@pytest.mark.parametrize("content", ["{", "[]", "{}", '{"weight_map": 1}'])
+def test_a_damaged_index_of_the_weights_is_an_error(tmp_path: Path, content: str) -> None:
+    folder = tiny_encoder(tmp_path / "m", "hubert")
+    (folder / "model.safetensors").unlink()
+    (folder / "model.safetensors.index.json").write_text(content)
+    with pytest.raises(EncoderError, match=r"model.safetensors.index.json does not say which files.*Download it again"):
+        SpeechEncoder(str(folder))
+
+
+def test_the_feature_extractor_of_another_encoder_is_refused(tiny: Tiny, tmp_path: Path) -> None:
+    from transformers import WhisperFeatureExtractor
+
+    whisper, hubert = tiny_encoder(tmp_path / "w", "whisper"), tiny_encoder(tmp_path / "h", "hubert")
+    copyfile(Path(tiny("hubert")) / FEATURES, whisper / FEATURES)
+    with pytest.raises(EncoderError, match=r"of type whisper.*Wav2Vec2FeatureExtractor\) has no mel_filters, n_fft, hop"):
+        SpeechEncoder(str(whisper))
+    WhisperFeatureExtractor(feature_size=128).save_pretrained(whisper)
+    with pytest.raises(EncoderError, match=r"makes 128 mel bands, where the weights take 80.*same model"):
+        SpeechEncoder(str(whisper))
+    copyfile(whisper / FEATURES, hubert / FEATURES)
+    with pytest.raises(EncoderError, match=r"of type hubert.*WhisperFeatureExtractor\) has no do_normalize"):
+        SpeechEncoder(str(hubert))
+
+
+@pytest.mark.parametrize("rate", [None, "16k", 0])
+def test_a_sample_rate_that_is_none_is_refused(tmp_path: Path, rate: object) -> None:
+    file = tiny_encoder(tmp_path / "m", "hubert") / FEATURES
+    file.write_text(json.dumps({**json.loads(file.read_text()), "sampling_rate": rate}))
+    with pytest.raises(EncoderError, match=rf"preprocessor_config.json .* has {rate!r} as sampling_rate"):
+        SpeechEncoder(str(file.parent))
+
+
+def test_a_damaged_description_of_the_features_is_an_error(tmp_path: Path) -> None:
+    file = tiny_encoder(tmp_path / "m", "hubert") / FEATURES
+    file.write_text("[]")
+    with pytest.raises(EncoderError, match=r"cannot be loaded as a speech encoder.*preprocessor_config.json"):
+        SpeechEncoder(str(file.parent))
 
 
 def test_a_text_model_is_refused(tmp_path: Path) -> None:
