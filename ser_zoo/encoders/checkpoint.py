@@ -102,6 +102,13 @@ def load(source: str, revision: str | None = None) -> Checkpoint:
             f"{source} has no weights for {len(missing)} parameters of the encoder, such as {missing[0]}: "
             "they would be random. Expected a complete checkpoint; download it again or choose another."
         )
+    mismatched = sorted(entry for entry in info["mismatched_keys"] if entry[0].startswith(part))
+    if mismatched:
+        name, found, expected = mismatched[0]
+        raise EncoderError(
+            f"{source} has weights of other sizes than its config.json says: {name} is {tuple(found)}, expected "
+            f"{tuple(expected)}. They are of two models, or one of the files was changed; download both again."
+        )
     # num_hidden_layers comes last: in some encoder-decoder models it counts the decoder's blocks.
     names = ("encoder_layers", "encoder_num_hidden_layers", "num_hidden_layers")
     depth = next((int(getattr(config, name)) for name in names if hasattr(config, name)), None)
@@ -288,7 +295,12 @@ def _quietly(auto: Any, folder: Path, config: Any) -> tuple[Any, dict[str, Any]]
     logging.disable_progress_bar()
     try:
         model, info = auto.from_pretrained(
-            folder, config=config, dtype=torch.float32, use_safetensors=True, output_loading_info=True
+            folder,
+            config=config,
+            dtype=torch.float32,
+            use_safetensors=True,
+            ignore_mismatched_sizes=True,  # ours to refuse: the error of transformers refers to its report
+            output_loading_info=True,
         )
     finally:
         logging.set_verbosity(verbosity)

@@ -353,6 +353,14 @@ def test_missing_weights_are_an_error_and_not_random(tmp_path: Path) -> None:
         SpeechEncoder(str(folder))
 
 
+@pytest.mark.parametrize(("family", "size"), [("hubert", "intermediate_size"), ("whisper", "encoder_ffn_dim")])
+def test_weights_that_do_not_fit_their_description_are_named(tmp_path: Path, family: str, size: str) -> None:
+    file = tiny_encoder(tmp_path / "m", family) / "config.json"
+    file.write_text(json.dumps({**json.loads(file.read_text()), size: 64}))
+    with pytest.raises(EncoderError, match=r"other sizes than its config.json says: .* is \(\d+.*\), expected \(\d+"):
+        SpeechEncoder(str(file.parent))
+
+
 def test_weights_that_only_the_decoder_lacks_are_not_missed(tmp_path: Path) -> None:
     from safetensors.torch import load_file, save_file
 
