@@ -377,22 +377,28 @@ class SERModule(FeatureModule):
         calibration = identity.get("calibration")  # older checkpoints have none
         self.calibration = None if calibration is None else Calibration(**calibration)
         encoder = self.encoder
-        if encoder is None or not (left_out := encoder.in_source()):
+        if encoder is None:
             return
-        expected, found = identity["encoder"], self._encoder_identity() or {}
+        left_out, state = encoder.in_source(), encoder.state_dict()
+        expected, found = identity["encoder"] or {}, self._encoder_identity() or {}  # older ones of trained blocks have none
         differing = sorted(key for key in expected if expected[key] != found.get(key))
-        if differing:
+        sizes = {ENCODER_PREFIX + key: value.shape for key, value in state.items() if key not in left_out}
+        held = {key: value.shape for key, value in checkpoint["state_dict"].items() if key.startswith(ENCODER_PREFIX)}
+        if differing or sizes != held:
+            differing = differing or ["the sizes of its weights"]
             raise EncoderError(
                 f"The encoder {encoder.source} differs from the one this checkpoint was trained with in "
                 f"{', '.join(differing)}. Pass the folder or hub name of the original with --encoder."
             )
-        weights = {ENCODER_PREFIX + key: value for key, value in encoder.state_dict().items() if key in left_out}
+        weights = {ENCODER_PREFIX + key: value for key, value in state.items() if key in left_out}
         checkpoint["state_dict"] = {**checkpoint["state_dict"], **weights}
 
     def _encoder_identity(self) -> dict[str, object] | None:
-        """Fingerprint of what the source has, hashed once; None for trained blocks, which are in the checkpoint itself."""
-        if self._fingerprint is None and self.encoder is not None and self.encoder.in_source():
-            self._fingerprint = self.encoder.fingerprint()
+        """Fingerprint of what the source has, hashed once; of trained blocks, which are in the checkpoint, without weights."""
+        encoder = self.encoder
+        if self._fingerprint is None and encoder is not None:
+            own = {"sample_rate": encoder.sample_rate, "preprocessing": encoder.network.description}
+            self._fingerprint = encoder.fingerprint() if encoder.in_source() else own
         return self._fingerprint
 
     def parameter_counts(self) -> dict[str, int]:

@@ -321,6 +321,28 @@ def test_a_checkpoint_with_adapters_holds_them_alone_of_the_encoder(tmp_path: Pa
         load_model(path, encoder=str(other))
 
 
+def test_a_fine_tuned_encoder_is_not_put_on_the_network_of_another(tmp_path: Path) -> None:
+    model, path = small_model("cross_attn", tmp_path, finetune_from=2), tmp_path / "m.ckpt"
+    trainer = L.Trainer(logger=False, enable_progress_bar=False, accelerator="cpu")
+    trainer.strategy.connect(model)
+    trainer.save_checkpoint(path)
+    others = {
+        "preprocessing": tiny_encoder(tmp_path / "whisper", "whisper"),
+        "the sizes of its weights": tiny_encoder(tmp_path / "wide", "wav2vec2-stable", intermediate_size=64),
+    }
+    for what, other in others.items():
+        with pytest.raises(EncoderError, match=f"differs from the one this checkpoint was trained with in {what}"):
+            load_model(path, encoder=str(other))
+    extractor = tmp_path / "wav2vec2-stable" / "preprocessor_config.json"
+    extractor.write_text(extractor.read_text().replace('"do_normalize": true', '"do_normalize": false'))
+    with pytest.raises(EncoderError, match="trained with in preprocessing"):  # the same weights would hear something else
+        load_model(path)
+    content = torch.load(path, weights_only=True)
+    content["ser_zoo"]["encoder"] = None  # as older checkpoints have it
+    torch.save(content, path)
+    assert load_model(path).encoder.source == model.encoder.source
+
+
 @pytest.mark.parametrize("labels", [["a"], ["a", "a"]])
 def test_labels_must_be_several_and_different(labels: list[str]) -> None:
     with pytest.raises(SERZooError, match="two or more different labels"):
