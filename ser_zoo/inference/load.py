@@ -62,20 +62,15 @@ def read_checkpoint(path: Path | str) -> Checkpoint:
     try:
         content = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
         identity, arguments = content[CHECKPOINT_KEY], content["hyper_parameters"]
+        model, labels, trained_on = identity["model"], identity["labels"], identity["trained_on"]
     except OSError as error:
         raise RunError(f"The checkpoint {path} cannot be read: {error}.") from error
-    except (RuntimeError, UnpicklingError, KeyError, TypeError) as error:  # their words are about zip files and pickles
+    except (RuntimeError, UnpicklingError, LookupError, TypeError) as error:  # their words are about zip files and pickles
         raise RunError(
             f"{path} is not a checkpoint of ser-zoo, or is damaged. Expected a .ckpt file that ser-zoo fit has written, such "
             "as RUN/fold-1/checkpoints/best.ckpt."
         ) from error
-    return Checkpoint(
-        identity["model"],
-        identity["labels"],
-        identity["trained_on"],
-        arguments,
-        content.get("datamodule_hyper_parameters", {}),
-    )
+    return Checkpoint(model, labels, trained_on, arguments, content.get("datamodule_hyper_parameters", {}))
 
 
 def check_identity(checkpoint: Checkpoint, data: SERDataModule, allow: bool = False) -> str:

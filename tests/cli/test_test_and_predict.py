@@ -259,8 +259,10 @@ def test_a_missing_or_foreign_checkpoint_is_explained(
     expected = f"Below it are those of 2 folds, such as {tmp_path / 'fold-1' / 'last.ckpt'}. Name one of them."
     assert expected in capsys.readouterr().err
     torch.save({"state_dict": {}}, tmp_path / "other.ckpt")
+    torch.save(torch.zeros(3), tmp_path / "tensor.ckpt")
+    torch.save({"ser_zoo": {}, "hyper_parameters": {}}, tmp_path / "bare.ckpt")
     (tmp_path / "broken.ckpt").write_bytes(checkpoint.read_bytes()[:1000])
-    for name in ("other.ckpt", "broken.ckpt"):
+    for name in ("other.ckpt", "tensor.ckpt", "bare.ckpt", "broken.ckpt"):
         assert main(["test", "--ckpt_path", str(tmp_path / name)]) == 1
         assert "not a checkpoint of ser-zoo" in capsys.readouterr().err
 
