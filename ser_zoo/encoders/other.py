@@ -33,7 +33,7 @@ class OtherNetwork(Network):
         source: where the checkpoint comes from, for errors.
 
     Raises:
-        EncoderError: it does not turn audio into hidden states as other speech encoders do.
+        EncoderError: it does not turn audio into hidden states as other speech encoders do, or not into more for a longer clip.
     """
 
     def __init__(self, checkpoint: Checkpoint, layers: tuple[int, ...], source: str) -> None:
@@ -49,13 +49,20 @@ class OtherNetwork(Network):
         self.encoder.eval()
         try:
             with torch.no_grad():
-                self.width = self._clip(self._noise()).shape[2]
+                short, long = self._clip(self._noise()), self._clip(self._noise().repeat(2))
+            self.width = short.shape[2]
             self.blocks = self._blocks()
         except (RuntimeError, TypeError, ValueError, AttributeError, IndexError, StopIteration) as error:
             raise EncoderError(
                 f"{source} is of type {config.model_type}, which does not turn audio into hidden states as "
                 f"other speech encoders do ({type(error).__name__}: {error}). {EXPECTED}"
             ) from error
+        if len(long) <= len(short):
+            raise EncoderError(
+                f"{source} is of type {config.model_type}, which gives {len(short)} frames of a clip of one second and "
+                f"{len(long)} of two: it fills clips up to a window of its own, whose silence would count as theirs, and drops "
+                f"what is beyond it. {EXPECTED}"
+            )
 
     def forward(self, waveforms: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
         """(B, T) samples to (B, L, T', D) states; see `Network`."""

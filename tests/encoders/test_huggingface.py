@@ -442,6 +442,16 @@ def test_a_text_model_is_refused(tmp_path: Path) -> None:
         SpeechEncoder(str(tmp_path))
 
 
+def test_a_model_of_clips_of_one_length_is_refused(tmp_path: Path) -> None:
+    from transformers import ASTConfig, ASTFeatureExtractor, ASTModel
+
+    small = {"hidden_size": 8, "num_hidden_layers": 1, "num_attention_heads": 1, "intermediate_size": 8}
+    ASTModel(ASTConfig(**small, max_length=64)).save_pretrained(tmp_path)
+    ASTFeatureExtractor(max_length=64).save_pretrained(tmp_path)
+    with pytest.raises(EncoderError, match=r"62 frames of a clip of one second and 62 of two: .* window of its own"):
+        SpeechEncoder(str(tmp_path))
+
+
 @pytest.fixture
 def hub_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An empty local cache, and no network."""
