@@ -241,7 +241,8 @@ class CrossAttnNetwork(nn.Module):
     ) -> Frames:
         """What each head takes of each frame of S, (B, T1, heads): the mean over the frames of A, summing to 1 over a clip.
 
-        What S takes of the frames of A, where both directions are there, is not among them: it lies at other times.
+        Where nothing is masked, what padding takes is left out, and the sum is less. What S takes of the frames of A, where
+        both directions are there, is not among them: it lies at other times.
         """
         (acoustic, acoustic_mask), (semantic, state_lengths) = self._branches(waveforms, lengths, encoded, frames)
         valid = frame_mask(state_lengths, semantic.shape[1])
