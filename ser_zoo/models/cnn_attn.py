@@ -68,7 +68,7 @@ from ser_zoo.models.optim import Optim
 Layout = Literal["frames", "flat"]
 Attention = Literal["both", "channel", "spatial"]
 OFFSET, DURATION = 0.6, 2.5  # seconds; the stretch that the notebooks load
-POINTS, HOP = 2048, 512  # samples, librosa's defaults
+POINTS, HOP, MELS = 2048, 512, 128  # samples and bands, librosa's defaults
 SIGN_LEVEL = 1e-10  # up to which librosa takes a sample for zero
 
 
@@ -177,7 +177,7 @@ class CNNAttnNetwork(nn.Module):
         super().__init__()
         self.layout = layout
         self.kernel = kernel
-        extractors: list[nn.Module] = [MFCC(sample_rate, coefficients, HOP / sample_rate, n_fft=POINTS)]
+        extractors: list[nn.Module] = [MFCC(sample_rate, coefficients, HOP / sample_rate, n_fft=POINTS, mels=MELS)]
         if zero_crossings:
             extractors.insert(0, ZeroCrossings(HOP))
         if layout == "flat":
@@ -283,7 +283,7 @@ class CNNAttn(SERModule):
         layout: frames (any length) or flat (the released form, 2.5 s).
         zero_crossings: add the zero-crossing rate of each frame, as the released EMO-DB and EMOVO features have it.
         attention: over channels, over positions, or both one after the other.
-        coefficients: number of MFCC.
+        coefficients: number of MFCC; 128 bands have no more.
         channels: of both convolutions.
         kernel: of both convolutions and of the spatial attention.
         reduction: hidden width of the channel attention, not a ratio; the source has channels // 16, which is 16 of its 256.
@@ -324,7 +324,8 @@ class CNNAttn(SERModule):
     ) -> None:
         super().__init__(labels, optim, sample_rate)
         self.save_hyperparameters()
-        expect_between(1, coefficients=coefficients, channels=channels, kernel=kernel, reduction=reduction, dense=dense)
+        expect_between(1, MELS, coefficients=coefficients)
+        expect_between(1, channels=channels, kernel=kernel, reduction=reduction, dense=dense)
         expect_between(0, 1, dropout=dropout)
         expect_between(0, l2=l2)
         self.l2 = l2

@@ -76,6 +76,7 @@ Size = TypeVar("Size", int, Tensor)
 EMPHASIS = 0.97
 COEFFICIENTS = 40
 HOP = 0.01  # seconds
+HIGHEST = 4000  # Hz in the spectrogram
 # The only values that the released network has.
 RELEASED = {
     "hop": HOP,
@@ -103,7 +104,7 @@ class NarrowSpectrogram(Spectrogram):
 
     def __init__(self, sample_rate: int, hop: float) -> None:
         super().__init__(sample_rate, round(0.05 * sample_rate), hop, 0.04, emphasis=EMPHASIS, shape=torch.hamming_window)
-        self.size = round(4000 * 0.05)  # bins, 20 Hz each
+        self.size = round(HIGHEST * 0.05)  # bins, 20 Hz each
 
     def decibel(self, power: Tensor) -> Tensor:
         """(B, N, 401) power, zero beyond each clip's end -> (B, N, 200) dB below its loudest value, looked for in all bins."""
@@ -674,7 +675,7 @@ class CoAttn(SERModule):
         mfcc_scaling: each frame to length 1, or each coefficient by the clip's mean and deviation.
         width: of s, m, w and the head.
         dropout: before every linear layer but the last.
-        sample_rate: Hz; that of the encoder.
+        sample_rate: Hz; that of the encoder, at least 8000.
         optim: loss, optimiser and schedule.
 
     Raises:
@@ -713,6 +714,7 @@ class CoAttn(SERModule):
         self.save_hyperparameters()
         expect_between(1, channels=channels, lstm_hidden=lstm_hidden, lstm_layers=lstm_layers, width=width)
         expect_between(0, 1, lstm_dropout=lstm_dropout, dropout=dropout)
+        expect_between(2 * HIGHEST, sample_rate=sample_rate)
         expect_between(1 / sample_rate, hop=hop)
         given = {
             "hop": hop,

@@ -159,7 +159,7 @@ class HumpCat(SERModule):
         finetune_from: first encoder block that is trained (1: all blocks; 0: the convolutions too); null: frozen.
         encoder_options: how the encoder is loaded, computed and trained.
         state_scaling: of the encoder's states before they are mixed: over the training side, over each frame, or its tanh.
-        coefficients: number of MFCC.
+        coefficients: number of MFCC; 64 bands have no more.
         hop: seconds between frames of MFCC and prosody.
         lstm_hidden: width per direction of the BiLSTM over MFCC.
         lstm_layers: its layers.
@@ -199,7 +199,8 @@ class HumpCat(SERModule):
     ) -> None:
         super().__init__(labels, optim, sample_rate)
         self.save_hyperparameters()
-        expect_between(1, coefficients=coefficients, lstm_hidden=lstm_hidden, lstm_layers=lstm_layers, width=width)
+        expect_between(1, MELS, coefficients=coefficients)
+        expect_between(1, lstm_hidden=lstm_hidden, lstm_layers=lstm_layers, width=width)
         expect_between(1, heads=heads, feedforward=feedforward)
         expect_between(0, blocks=blocks)
         expect_between(0, 1, dropout=dropout)

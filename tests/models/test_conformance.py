@@ -215,6 +215,19 @@ def test_a_choice_that_there_is_not_is_refused(name: str, encoders: Path) -> Non
             small_model(name, encoders, **{choice: "mean_"})
 
 
+@pytest.mark.parametrize(
+    ("name", "argument", "value", "expected"),
+    [
+        ("cnn_attn", "coefficients", 129, "1 to 128"),  # beyond the bands they would be rounding errors and copies
+        ("hump_cat", "coefficients", 65, "1 to 64"),
+        ("co_attn", "sample_rate", 4000, "8000 or more"),
+    ],
+)
+def test_more_than_a_spectrum_has_is_refused(name: str, argument: str, value: int, expected: str, encoders: Path) -> None:
+    with pytest.raises(SERZooError, match=rf"--model\.{argument} {value} makes no sense; expected {expected}\."):
+        small_model(name, encoders, **{argument: value})
+
+
 @pytest.mark.parametrize("name", sorted(NEEDS_ENCODER))
 def test_an_unknown_field_of_encoder_options_is_refused(name: str, encoders: Path) -> None:
     with pytest.raises(UnknownNameError, match=r"field of encoder_options 'precison'. Did you mean precision"):
