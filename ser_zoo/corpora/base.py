@@ -275,13 +275,18 @@ class Corpus(ABC):
         """All utterances of the release, sorted by id, from its folders and label files.
 
         Raises:
-            CorpusError: the folder is missing or is not the release, a name breaks the grammar, or two files have the
-                same id.
+            CorpusError: the folder is missing or is not the release, a name breaks the grammar, or two files or two entries
+                of a label file have the same id.
         """
         if not self.root.is_dir():
             raise CorpusError(f"{self.title} not found: there is no folder {self.root}. {self._advice()}")
         rows: dict[str, Utterance] = {}
         for row in self.rows():
+            if row.id in rows and rows[row.id].path == row.path:
+                raise CorpusError(
+                    f"{self.title}: two entries for utterance {row.id}, both of {row.path}. Expected one in the label files: "
+                    "remove the other, or copy them from the release again."
+                )
             if row.id in rows:
                 raise CorpusError(
                     f"{self.title}: two files for utterance {row.id}: {rows[row.id].path} and {row.path}. Expected one "

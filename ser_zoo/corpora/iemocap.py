@@ -197,7 +197,7 @@ def read_evaluations(folder: Path) -> dict[str, Turn]:
             continue
         begun: dict[str, int] = {}
         votes: dict[str, float] | None = None
-        lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
+        lines = path.read_text(encoding="utf-8-sig", errors="replace").splitlines()
         for number, line in enumerate(map(str.strip, lines), 1):
             if match := TURN.fullmatch(line):
                 if match["id"] in turns:

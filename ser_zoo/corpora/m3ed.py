@@ -131,7 +131,8 @@ class M3ED(Corpus):
     def _splits(self) -> dict[str, str]:
         folder = subfolder(self.root, "splitInfo")
         lists = {split: find_file(folder, f"movie_list_{name}.txt") for name, split in SPLITS.items()}
-        return {series: split for split, path in lists.items() if path for series in path.read_text(encoding="utf-8").split()}
+        found = {split: path.read_text(encoding="utf-8-sig").split() for split, path in lists.items() if path}
+        return {series: split for split, every in found.items() for series in every}
 
     def missing(self, utterances: Sequence[Utterance]) -> list[str]:
         """How many utterances each part of the official split lacks."""
@@ -145,7 +146,7 @@ def read_annotation(path: Path) -> list[Said]:
         CorpusError: the file is no JSON, or an utterance lacks something or has an unknown emotion.
     """
     try:
-        annotation = json.loads(path.read_text(encoding="utf-8"))
+        annotation = json.loads(path.read_text(encoding="utf-8-sig"))
     except json.JSONDecodeError as error:
         raise damaged("M3ED", path, error.lineno, error.msg, "JSON") from None
     every = []

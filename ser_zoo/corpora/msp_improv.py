@@ -160,7 +160,7 @@ def read_evaluation(root: Path) -> dict[str, Turn]:
         return {}
     turns: dict[str, Turn] = {}
     turn: Turn | None = None
-    lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
+    lines = path.read_text(encoding="utf-8-sig", errors="replace").splitlines()
     for number, line in enumerate(map(str.strip, lines), 1):
         if match := TURN.fullmatch(line):
             if match["label"] not in LABELS:

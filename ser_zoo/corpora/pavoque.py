@@ -106,7 +106,7 @@ class PAVOQUE(Corpus):
     def _entries(self, table: Path) -> Iterator[re.Match[str]]:
         line = 1
         expected = "entries of prompt, text, style, start and end"
-        head, *entries = START.split(table.read_text(encoding="utf-8"))
+        head, *entries = START.split(table.read_text(encoding="utf-8-sig"))
         if head or not entries:
             raise damaged(self.title, table, line, repr(head[:40]), expected)
         for entry in entries:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
@@ -10,7 +11,7 @@ from ser_zoo.corpora import CORPORA, Task, Utterance, corpus_class, create_corpu
 from ser_zoo.corpora.base import audio_files, default_root, keep, listing, prefer_wav, short_list, subfolder, walk
 from ser_zoo.corpora.labels import CANONICAL, SPACES
 from ser_zoo.errors import CorpusError, SERZooWarning, UnknownNameError
-from tests.releases import write_emo_db
+from tests.releases import emns, iemocap, m3ed, msp_improv, msp_podcast, pavoque, write_emo_db
 
 OPEN_ENDED = ("audformat", "csv")  # whose classes are those of the user's table
 
@@ -173,6 +174,38 @@ def test_a_subfolder_is_found_in_any_case(tmp_path: Path) -> None:
     assert subfolder(tmp_path, "wav") == tmp_path / "WAV"
     assert subfolder(tmp_path, "flac") == tmp_path / "flac"
     assert subfolder(tmp_path / "nowhere", "wav") == tmp_path / "nowhere" / "wav"
+
+
+# Files of labels.
+
+
+@pytest.mark.parametrize(
+    ("name", "release"), [("iemocap", iemocap), ("m3ed", m3ed), ("msp_improv", msp_improv), ("pavoque", pavoque)]
+)
+def test_label_files_may_have_a_byte_order_mark_and_line_ends_of_windows(
+    tmp_path: Path, name: str, release: ModuleType
+) -> None:
+    corpus = create_corpus(name, release.write(tmp_path / name, None, limit=1))
+    as_released = corpus.scan()
+    for path in corpus.root.rglob("*"):
+        if path.suffix in (".txt", ".json", ".yaml"):
+            path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes().replace(b"\n", b"\r\n"))
+    assert corpus.scan() == as_released
+
+
+@pytest.mark.parametrize(
+    ("name", "release", "table"), [("emns", emns, "metadata.csv"), ("msp_podcast", msp_podcast, "Labels/labels_consensus.csv")]
+)
+def test_a_second_line_for_a_recording_is_no_second_recording(
+    tmp_path: Path, name: str, release: ModuleType, table: str
+) -> None:
+    corpus = create_corpus(name, release.write(tmp_path / name, None))
+    path = corpus.root / table
+    path.write_text(path.read_text() + path.read_text().splitlines()[1] + "\n")
+    with pytest.raises(
+        CorpusError, match=r"two entries for utterance .*, both of .*\. Expected one in the label files: remove"
+    ):
+        corpus.scan()
 
 
 # Lists in messages.
