@@ -305,18 +305,19 @@ def _instantiate(parser: LightningArgumentParser, options: Namespace) -> Namespa
     """The options with their callbacks and loggers made.
 
     Raises:
-        SERZooError: TensorBoardLogger is asked for, and TensorBoard is not installed.
+        SERZooError: one of them refuses its arguments; or TensorBoardLogger is asked for, and TensorBoard is not installed.
     """
     try:
         ready: Namespace = parser.instantiate_classes(options)
         return ready
-    except ModuleNotFoundError as error:
-        if "tensorboard" not in str(error):
-            raise
-        raise SERZooError(
-            "--trainer.logger TensorBoardLogger needs TensorBoard, which is not installed. Install it with "
-            "pip install 'ser-zoo[tensorboard]'."
-        ) from error
+    except (ModuleNotFoundError, ValueError) as error:  # jsonargparse tells the reason beside why the value is of no other type
+        if "`tensorboard`" in str(error):
+            raise SERZooError(
+                "--trainer.logger TensorBoardLogger needs TensorBoard, which is not installed. Install it with "
+                "pip install 'ser-zoo[tensorboard]'."
+            ) from error
+        reason = error.__cause__ or error
+        raise SERZooError(f"A logger, a callback or another class below --trainer refuses its arguments: {reason}") from error
 
 
 def _place(options: Namespace, data: SERDataModule, config: Callable[[int], str]) -> tuple[Path, list[int], bool]:

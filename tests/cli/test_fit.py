@@ -287,6 +287,24 @@ def test_a_mistake_is_explained_without_a_traceback(
     assert "Traceback" not in error
 
 
+def test_what_a_callback_refuses_is_explained_without_a_traceback(
+    small_emo_db: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    options = ("--trainer.callbacks=EarlyStopping", "--trainer.callbacks.monitor=val/ua", "--trainer.callbacks.mode=up")
+    assert main(fit_command(small_emo_db, tmp_path / "run", *options)) == 1
+    assert "refuses its arguments: `mode` can be min, max, got up" in capsys.readouterr().err
+
+
+def test_tensorboard_that_is_not_installed_is_told_with_the_extra(
+    small_emo_db: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("_TENSORBOARD_AVAILABLE", "_TENSORBOARDX_AVAILABLE"):
+        monkeypatch.setattr(f"lightning.fabric.loggers.tensorboard.{name}", False)
+    options = ("--trainer.logger=TensorBoardLogger", f"--trainer.logger.save_dir={tmp_path}")
+    assert main(fit_command(small_emo_db, tmp_path / "run", *options)) == 1
+    assert "which is not installed. Install it with pip install 'ser-zoo[tensorboard]'." in capsys.readouterr().err
+
+
 def test_bad_audio_stops_fit_or_is_listed(small_emo_db: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     root = write_emo_db(tmp_path / "emo_db", emotions="WT", takes=2)
     bad = sorted((root / "wav").iterdir())[-1]
