@@ -16,6 +16,8 @@ UNKNOWN_KEY = re.compile(r"Group '([^']+)' does not accept option '([^']+)'|Opti
 REFUSED_KEY = re.compile(r'Parser key "([^"]+)":')
 REFUSED_VALUE = re.compile(r"(?:Got|Given) value: (.*)\Z", re.DOTALL)
 EXPECTED = re.compile(r"Expected a (.+?)(?=\. Got value: |$)", re.MULTILINE)
+# How it passes on what the parser of a logger or a callback, which is this one too, has said of an argument of that class.
+REFUSED_BY = re.compile(r"Problem with given class_path '(?:\w+\.)*(\w+)':\n\s*(.+)")
 LITERAL = re.compile(r"typing\.Literal\[(.*)\]")
 REFUSED_SWITCH = re.compile(r"argument (--\w+)\S*: invalid _boolean_type value: '(.*)'")
 KINDS = {
@@ -34,7 +36,9 @@ class Parser(LightningArgumentParser):
 
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
         """End with the message, or raise it where ``exit_on_error`` is False."""
-        if message.startswith(UNKNOWN_ARGUMENTS):
+        if REFUSED_BY.search(message):
+            unknown = []  # the names of this parser are not those of the class
+        elif message.startswith(UNKNOWN_ARGUMENTS):
             unknown = [word.partition("=")[0] for word in message.split() if word.startswith("--")]
         else:
             unknown = [f"--{'.'.join(filter(None, match.groups()))}" for match in UNKNOWN_KEY.finditer(message)]
@@ -47,6 +51,8 @@ def in_words(message: str) -> str:
     if switch := REFUSED_SWITCH.fullmatch(message):
         return f"{switch[1]} {switch[2]}: expected true or false."
     key, given, expected = REFUSED_KEY.search(message), REFUSED_VALUE.search(message), EXPECTED.findall(message)
+    if key and (refused := REFUSED_BY.search(message)):
+        return f"--{key[1]} {refused[1]}: {refused[2]}"
     if not (key and given and expected):
         return message
     value = given[1]

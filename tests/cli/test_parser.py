@@ -53,6 +53,21 @@ def test_a_value_of_a_file_is_told_alike(tmp_path: Path, capsys: pytest.CaptureF
     assert told == "error: --trainer.max_epochs abc: expected a whole number or null."
 
 
+@pytest.mark.parametrize(
+    ("group", "name", "argument", "told"),
+    [
+        ("logger", "CSVLogger", "flush_logs_every_n_steps=a", "--flush_logs_every_n_steps a: expected a whole number."),
+        ("callbacks", "EarlyStopping", "monitr=val/ua", "Option 'monitr' is not accepted. Did you mean --monitor?"),
+        ("callbacks", "EarlyStopping", "patience=two", "--patience two: expected a whole number."),
+    ],
+)
+def test_an_argument_of_a_logger_or_a_callback_is_told_by_its_name(
+    group: str, name: str, argument: str, told: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = [*FIT, f"--trainer.{group}={name}", f"--trainer.{group}.{argument}"]
+    assert refused(arguments, capsys) == f"error: --trainer.{group} {name}: {told}"
+
+
 def test_profile_tells_alike(capsys: pytest.CaptureFixture[str]) -> None:
     told = refused(["profile", "--model=probe", "--model.layers=3"], capsys)
     assert told == "error: --model.layers 3: expected a list such as [3] or null."
