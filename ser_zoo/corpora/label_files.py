@@ -18,6 +18,19 @@ def damaged(title: str, path: Path, line: int, found: str, expected: str) -> Cor
     )
 
 
+def read_text(title: str, path: Path) -> str:
+    """All of a label file in UTF-8, with or without a byte order mark.
+
+    Raises:
+        CorpusError: it has another encoding, or is cut off within a character.
+    """
+    try:
+        return path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = error.object.count(b"\n", 0, error.start) + 1
+        raise damaged(title, path, line, f"the byte {error.object[error.start]:#04x}", "text in UTF-8") from error
+
+
 def read_table(title: str, path: Path, columns: Sequence[str], delimiter: str = ",") -> Iterator[tuple[int, dict[str, str]]]:
     """Line number and fields by column of every row of a CSV file with a header.
 

@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import ClassVar, NamedTuple
 
 from ser_zoo.corpora.base import Corpus, Task, Utterance, keep, short_list, shortfalls, subfolder, walk
-from ser_zoo.corpora.label_files import by_name, damaged, find_file
+from ser_zoo.corpora.label_files import by_name, damaged, find_file, read_text
 from ser_zoo.errors import CorpusError, SERZooWarning
 
 LABELS = {
@@ -131,7 +131,7 @@ class M3ED(Corpus):
     def _splits(self) -> dict[str, str]:
         folder = subfolder(self.root, "splitInfo")
         lists = {split: find_file(folder, f"movie_list_{name}.txt") for name, split in SPLITS.items()}
-        found = {split: path.read_text(encoding="utf-8-sig").split() for split, path in lists.items() if path}
+        found = {split: read_text(self.title, path).split() for split, path in lists.items() if path}
         return {series: split for split, every in found.items() for series in every}
 
     def missing(self, utterances: Sequence[Utterance]) -> list[str]:
@@ -143,10 +143,10 @@ def read_annotation(path: Path) -> list[Said]:
     """All annotated utterances.
 
     Raises:
-        CorpusError: the file is no JSON, or an utterance lacks something or has an unknown emotion.
+        CorpusError: the file is no JSON in UTF-8, or an utterance lacks something or has an unknown emotion.
     """
     try:
-        annotation = json.loads(path.read_text(encoding="utf-8-sig"))
+        annotation = json.loads(read_text("M3ED", path))
     except json.JSONDecodeError as error:
         raise damaged("M3ED", path, error.lineno, error.msg, "JSON") from None
     every = []

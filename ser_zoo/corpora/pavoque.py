@@ -29,7 +29,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from ser_zoo.corpora.base import Corpus, Task, Utterance, audio_files, keep
-from ser_zoo.corpora.label_files import damaged
+from ser_zoo.corpora.label_files import damaged, read_text
 from ser_zoo.errors import CorpusError
 
 SUBSETS = ("angry", "happy", "neutral", "outtakes", "poker", "sad")
@@ -106,7 +106,7 @@ class PAVOQUE(Corpus):
     def _entries(self, table: Path) -> Iterator[re.Match[str]]:
         line = 1
         expected = "entries of prompt, text, style, start and end"
-        head, *entries = START.split(table.read_text(encoding="utf-8-sig"))
+        head, *entries = START.split(read_text(self.title, table))
         if head or not entries:
             raise damaged(self.title, table, line, repr(head[:40]), expected)
         for entry in entries:

@@ -194,6 +194,26 @@ def test_label_files_may_have_a_byte_order_mark_and_line_ends_of_windows(
 
 
 @pytest.mark.parametrize(
+    ("name", "release", "file"),
+    [
+        ("m3ed", m3ed, "annotation.json"),
+        ("m3ed", m3ed, "splitInfo/movie_list_test.txt"),
+        ("pavoque", pavoque, "pavoque-angry.yaml"),
+    ],
+)
+def test_a_label_file_that_ends_within_a_character_is_refused(
+    tmp_path: Path, name: str, release: ModuleType, file: str
+) -> None:
+    corpus = create_corpus(name, release.write(tmp_path / name, None, limit=1))
+    path = corpus.root / file
+    path.write_bytes(path.read_bytes() + "ä".encode()[:1])
+    with pytest.raises(
+        CorpusError, match=r"line \d+: found the byte 0xc3, expected text in UTF-8\. The file seems to be damaged"
+    ):
+        corpus.scan()
+
+
+@pytest.mark.parametrize(
     ("name", "release", "table"), [("emns", emns, "metadata.csv"), ("msp_podcast", msp_podcast, "Labels/labels_consensus.csv")]
 )
 def test_a_second_line_for_a_recording_is_no_second_recording(
