@@ -102,7 +102,7 @@ class Spectrogram(nn.Module):
         The transform is that of ``torch.stft``, which makes two more copies.
         """
         half = self.n_fft // 2
-        padded = F.pad(waveforms, (half + 1, half))
+        padded = F.pad(waveforms, (half + 1, self.n_fft - half))
         if self.emphasis:
             padded = torch.sub(padded[:, 1:], padded[:, :-1], alpha=self.emphasis)
             # The filter leaks one sample past the end of a clip.

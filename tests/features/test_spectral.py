@@ -144,6 +144,16 @@ def test_there_is_a_frame_per_hop_and_one_more(samples: int) -> None:
     assert frames.lengths.tolist() == [samples // 160 + 1]
 
 
+@pytest.mark.parametrize("samples", [219, 220, 221, 2_200])
+def test_an_odd_number_of_points_gives_a_frame_per_hop_and_one_more(samples: int) -> None:
+    """25 ms at 22 050 Hz are 551 points."""
+    module = Spectrogram(22_050, 551, 0.01, emphasis=0.97)
+    frames = module(clip(samples)[None], torch.tensor([samples]))
+    assert frames.values.shape == (1, samples // 220 + 1, 276)
+    in_batch = module(*padded([clip(samples)], behind=500))
+    torch.testing.assert_close(frames.values, in_batch.values[:, : samples // 220 + 1], atol=1e-4, rtol=1e-4)
+
+
 def test_a_hop_is_rounded_to_the_nearest_sample() -> None:
     assert len(alone(Spectrogram(22_050, 512, hop=0.015), clip(3_309))) == 3_309 // 331 + 1  # of 330.75 samples
 
