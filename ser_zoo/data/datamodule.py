@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import os
 import zlib
 from collections.abc import Callable, Mapping, Sequence
@@ -18,7 +19,16 @@ from ser_zoo.corpora import Corpus, Several, Utterance, corpus_class, create_cor
 from ser_zoo.corpora.base import short_list
 from ser_zoo.data.audio import Preparation, Waveform
 from ser_zoo.data.audit import audit_split
-from ser_zoo.data.augment import Augmentation, Augmenter, RowAugmentation, add_noise, raise_pitch, set_speed, variants
+from ser_zoo.data.augment import (
+    Augmentation,
+    Augmenter,
+    RowAugmentation,
+    add_noise,
+    raise_pitch,
+    set_speed,
+    speed_ratio,
+    variants,
+)
 from ser_zoo.data.batch import Batch
 from ser_zoo.data.sampler import BucketSampler
 from ser_zoo.data.waveforms import Waveforms, load_waveforms
@@ -134,7 +144,7 @@ class SERDataModule(L.LightningDataModule):
         self.crop_seconds = crop_seconds
         self.augment = tuple(augment)
         self.augment_probability = augment_probability
-        if len(snr_db) != 2 or snr_db[0] > snr_db[1]:
+        if len(snr_db) != 2 or not -math.inf < snr_db[0] <= snr_db[1] < math.inf:
             raise SERZooError(f"--data.snr_db {list(snr_db)} makes no sense; expected the lowest and the highest ratio in dB.")
         self.snr_db = (float(snr_db[0]), float(snr_db[1]))
         self.speeds = tuple(sorted(set(map(float, speeds))))
@@ -167,11 +177,17 @@ class SERDataModule(L.LightningDataModule):
             "cache_gib": self.cache_gib,
         }
         for name, value in sizes.items():
-            if value is not None and value <= 0:
-                raise SERZooError(f"--data.{name} {value:g} makes no sense; expected more than 0.")
+            # Only the cache may do without a bound.
+            if value is not None and not (0 < value < math.inf or (name == "cache_gib" and value == math.inf)):
+                raise SERZooError(f"--data.{name} {value:g} makes no sense; expected more than 0, and a finite number.")
         for name, least in {"min_seconds": self.preparation.min_seconds, "num_workers": self.num_workers}.items():
-            if least < 0:
-                raise SERZooError(f"--data.{name} {least:g} makes no sense; expected 0 or more.")
+            if not 0 <= least < math.inf:
+                raise SERZooError(f"--data.{name} {least:g} makes no sense; expected 0 or more, and a finite number.")
+        if self.crop_seconds is not None and round(self.crop_seconds * rate) == 0:
+            raise SERZooError(
+                f"--data.crop_seconds {self.crop_seconds:g} makes no sense; at {rate} Hz that is less than a sample. Expected "
+                "a stretch that can be heard, in seconds."
+            )
         if self.preparation.min_seconds > longest:
             raise SERZooError(
                 f"--data.min_seconds {self.preparation.min_seconds:g} is more than --data.max_seconds {longest:g}, beyond "
@@ -197,10 +213,15 @@ class SERDataModule(L.LightningDataModule):
                     f"--data.{option} has nothing to act on, as --data.augment {list(self.augment)} does not name {needed}. "
                     f"Name it there, or leave {option} out."
                 )
-        if wrong := [speed for speed in self.speeds if not SLOWEST <= speed <= FASTEST or speed == 1]:
+        if wrong := [speed for speed in self.speeds if not SLOWEST <= speed <= FASTEST or speed_ratio(speed) == 1]:
             raise SERZooError(
                 f"--data.speeds {wrong[0]:g} makes no sense; expected factors from {SLOWEST:g} to {FASTEST:g} other than 1, "
                 "which every utterance has already."
+            )
+        if len({speed_ratio(speed) for speed in self.speeds}) < len(self.speeds):
+            raise SERZooError(
+                f"--data.speeds {list(self.speeds)} has speeds that are one, as they count to about a hundredth. Expected each "
+                "once."
             )
         if self.augment_rows and isinstance(self.protocol, RandomRows):
             made = ", ".join("+".join(variant) for variant in self.protocol.variants if variant)

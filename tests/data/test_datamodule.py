@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import math
 import shutil
 from collections import Counter
 from collections.abc import Iterable
@@ -545,8 +546,8 @@ def test_a_fold_that_does_not_exist_is_refused_at_once(small_emo_db: Path, fold:
 
 
 @pytest.mark.parametrize("name", ["batch_size", "sample_rate", "max_seconds", "crop_seconds", "cache_gib"])
-@pytest.mark.parametrize("value", [0, -1])
-def test_sizes_that_make_no_sense_are_refused_at_once(small_emo_db: Path, name: str, value: int) -> None:
+@pytest.mark.parametrize("value", [0, -1, math.nan])
+def test_sizes_that_make_no_sense_are_refused_at_once(small_emo_db: Path, name: str, value: float) -> None:
     with pytest.raises(SERZooError, match=rf"--data\.{name} {value} makes no sense; expected more than 0"):
         SERDataModule("emo_db", str(small_emo_db), **{name: value})
 
@@ -558,11 +559,17 @@ def test_sizes_that_make_no_sense_are_refused_at_once(small_emo_db: Path, name: 
         ({"speeds": [0.9, 1.0]}, r"--data\.speeds 1 makes no sense; expected factors from 0\.5 to 2 other than 1"),
         ({"min_seconds": -1.0}, r"--data\.min_seconds -1 makes no sense; expected 0 or more"),
         ({"num_workers": -1}, r"--data\.num_workers -1 makes no sense"),
+        ({"min_seconds": math.nan}, r"--data\.min_seconds nan makes no sense; expected 0 or more, and a finite number"),
+        ({"max_seconds": math.inf}, r"--data\.max_seconds inf makes no sense; expected more than 0, and a finite number"),
+        ({"crop_seconds": 1e-5}, r"--data\.crop_seconds 1e-05 makes no sense; at 16000 Hz that is less than a sample"),
+        ({"speeds": [1.001]}, r"--data\.speeds 1\.001 makes no sense; expected factors from 0\.5 to 2 other than 1"),
+        ({"speeds": [0.9, 0.9001]}, r"--data\.speeds \[0\.9, 0\.9001\] has speeds that are one"),
         ({"speeds": [3.0]}, r"--data\.speeds 3 makes no sense"),
         ({"augment_rows": ["speed"]}, r"Unknown --data\.augment_rows 'speed'"),
         ({"augment_probability": 0.0}, r"--data\.augment_probability 0 makes no sense"),
         ({"augment_probability": 1.5}, r"--data\.augment_probability 1.5 makes no sense"),
         ({"snr_db": (10.0, 5.0)}, r"--data\.snr_db \[10.0, 5.0\] makes no sense"),
+        ({"snr_db": (0.0, math.inf), "augment": ["noise"]}, r"--data\.snr_db \[0.0, inf\] makes no sense"),
         (
             {"snr_db": (1.0, 2.0), "augment": ["speed"]},
             r"--data\.snr_db has nothing to act on, as --data\.augment \['speed",
