@@ -214,10 +214,12 @@ class SERModule(FeatureModule):
                 "out, change features instead (--model.optim.mixup, linear_delta, time_masks, channel_masks), add copies that "
                 "stay as they are (--data.speeds), or fine-tune the encoder (--model.finetune_from)."
             )
-        if self.optim.encoder_rest and (self.encoder is None or self.encoder.frozen):
+        of_encoder = {"encoder_lr": self.optim.encoder_lr is not None, "encoder_rest": self.optim.encoder_rest > 0}
+        if (self.encoder is None or self.encoder.frozen) and any(of_encoder.values()):
+            idle = " and ".join(f"--model.optim.{name}" for name, given in of_encoder.items() if given)
             raise SERZooError(
-                f"--model.optim.encoder_rest: {self.name} has no encoder that is trained, so none can rest. Leave it out, or "
-                "fine-tune the encoder (--model.finetune_from)."
+                f"{idle}: {self.name} has no encoder that is trained, to which that could apply. Leave it out, or fine-tune "
+                "the encoder (--model.finetune_from)."
             )
         if self.optim.changes_features and self.encoder is None and self.front_end is None:
             raise SERZooError(

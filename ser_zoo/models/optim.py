@@ -18,7 +18,7 @@ class Optim:
 
     Attributes:
         lr: learning rate.
-        encoder_lr: learning rate of a fine-tuned encoder; None means ``lr``.
+        encoder_lr: learning rate of a fine-tuned encoder; None means ``lr``. Refused where none is trained.
         encoder_rest: share of all steps in which a fine-tuned encoder stays as it is, while the rest of the network learns to
             read it as it reads a frozen one; its rate then rises and falls as ``schedule`` cosine says.
         weight_decay: decoupled for adamw, added to the gradient for adam.

@@ -490,3 +490,10 @@ def test_a_rest_that_would_have_no_effect_is_refused(small_emo_db: Path, tmp_pat
     model = small_model("cross_attn", tmp_path, finetune_from=None, optim=Optim(schedule="cosine", encoder_rest=0.5))
     with pytest.raises(SERZooError, match="encoder_rest: cross_attn has no encoder that is trained"):
         L.Trainer(max_epochs=1, **QUIET).fit(model, datamodule=SERDataModule("emo_db", str(small_emo_db)))
+
+
+@pytest.mark.parametrize("rate", [0.0, 1e-5])
+def test_a_learning_rate_of_an_encoder_that_is_not_trained_is_refused(tmp_path: Path, rate: float) -> None:
+    model = small_model("cross_attn", tmp_path, finetune_from=None, optim=Optim(encoder_lr=rate))
+    with pytest.raises(SERZooError, match=r"optim\.encoder_lr: cross_attn has no encoder that is trained"):
+        model.setup("fit")
