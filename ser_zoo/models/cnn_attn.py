@@ -72,6 +72,11 @@ POINTS, HOP, MELS = 2048, 512, 128  # samples and bands, librosa's defaults
 SIGN_LEVEL = 1e-10  # up to which librosa takes a sample for zero
 
 
+def flat_frames(sample_rate: int) -> int:
+    """Frames of the stretch that the notebooks load."""
+    return round(DURATION * sample_rate) // HOP + 1
+
+
 class ZeroCrossings(nn.Module):
     """Share of the samples of a frame whose sign differs from that of the sample before, as librosa counts them.
 
@@ -183,7 +188,7 @@ class CNNAttnNetwork(nn.Module):
         if layout == "flat":
             extractors = [Stretch(extractor, sample_rate) for extractor in extractors]
         self.front_end = FrontEnd(*extractors)
-        self.flat_frames = round(DURATION * sample_rate) // HOP + 1
+        self.flat_frames = flat_frames(sample_rate)
         size = coefficients + zero_crossings
         flat = self.flat_frames * size
         self.standardise = Standardise(size if layout == "frames" else flat)
@@ -326,6 +331,8 @@ class CNNAttn(SERModule):
         self.save_hyperparameters()
         expect_between(1, MELS, coefficients=coefficients)
         expect_between(1, channels=channels, kernel=kernel, reduction=reduction, dense=dense)
+        if layout == "flat":  # of which two valid convolutions must leave something
+            expect_between(1, (flat_frames(sample_rate) * (coefficients + zero_crossings) + 1) // 2, kernel=kernel)
         expect_between(0, 1, dropout=dropout)
         expect_between(0, l2=l2)
         self.l2 = l2

@@ -169,8 +169,11 @@ class EcaCNN(SERModule):
         expect_between(1, channels=min(channels, default=1))
         expect_between(0, 1, dropout=dropout)
         expect_between(1 / sample_rate, hop=hop)
-        if not windows or min(windows) <= 0:
-            raise SERZooError(f"--model.windows {list(windows)} makes no sense; expected one or more lengths in seconds.")
+        if not windows or not all(1 / sample_rate <= window < math.inf for window in windows):
+            raise SERZooError(
+                f"--model.windows {list(windows)} makes no sense; expected one or more lengths in seconds, none of them "
+                f"shorter than a sample ({1 / sample_rate:g})."
+            )
         if mels < POOLED or len(channels) < POOLS:
             raise SERZooError(
                 f"eca_cnn got {mels} bands and {len(channels)} layers; its pooling needs {POOLED} bands (--model.mels) and "

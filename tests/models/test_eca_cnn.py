@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import lightning as L
@@ -88,7 +89,17 @@ def test_dropout_acts_in_training_only(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "changes", [{"windows": ()}, {"windows": (0.05, 0.0)}, {"mels": 7}, {"channels": (4, 4)}, {"eca": (0,)}, {"eca": (7,)}]
+    "changes",
+    [
+        {"windows": ()},
+        {"windows": (0.05, 0.0)},
+        {"windows": (0.05, 1e-5)},
+        {"windows": (math.inf,)},
+        {"mels": 7},
+        {"channels": (4, 4)},
+        {"eca": (0,)},
+        {"eca": (7,)},
+    ],
 )
 def test_impossible_settings_are_refused(changes: dict[str, object]) -> None:
     with pytest.raises(SERZooError):
