@@ -84,7 +84,8 @@ class SERModule(FeatureModule):
 
     name: ClassVar[str]
     published: ClassVar[Mapping[str, object]] = {}
-    """Settings of the source outside the model (``data.batch_size``, ``trainer.max_epochs`` ...): the CLI's defaults."""
+    """Settings of the source outside the model (``data.batch_size``, ``trainer.max_epochs`` ...), ours where it names none: the
+    CLI's defaults."""
 
     def __init__(self, labels: Sequence[str], optim: Optim | Mapping[str, Any], sample_rate: int) -> None:
         super().__init__(optim if isinstance(optim, Optim) else _on_default(type(self), optim))

@@ -5,8 +5,8 @@ The card of `egemaps` has the equations of both heads.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Literal
+from collections.abc import Callable, Mapping, Sequence
+from typing import ClassVar, Literal
 
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -57,6 +57,8 @@ class LinearModule(SERModule):
     Raises:
         SERZooError: ``optim`` names a loss and the svm head has its own.
     """
+
+    published: ClassVar[Mapping[str, object]] = {"data.batch_size": 32, "trainer.max_epochs": 40}  # ours; see egemaps
 
     def __init__(
         self, labels: Sequence[str], functionals: nn.Module, size: int, head: Head, sample_rate: int, optim: Optim

@@ -18,6 +18,7 @@ from ser_zoo.cli.fit import expand_names, parse
 from ser_zoo.encoders import EncoderOptions
 from ser_zoo.evaluation import read_result
 from ser_zoo.inference import load_model
+from ser_zoo.models import list_models
 from tests.cli.commands import QUICK, fit_command, ser_zoo
 from tests.releases import write_emo_db
 from tests.tiny import tiny_encoder
@@ -374,6 +375,13 @@ def test_an_argument_is_not_cut_short(command: str, capsys: pytest.CaptureFixtur
     with pytest.raises(SystemExit, match="2"):
         main([*command.split(), "--model", "cnn_attn", "--model.channe", "8"])
     assert "unrecognized arguments: --model.channe" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("model", list_models())
+def test_a_training_without_a_recipe_ends(model: str) -> None:
+    _, options = parse(["--model.name", model, "--data.corpus", "demo"])
+    bounds = options.trainer.max_steps, options.trainer.max_epochs
+    assert bounds[0] > 0 or 0 < bounds[1] <= 100  # Lightning goes on for a thousand epochs
 
 
 def test_help_of_fit_lists_data_and_trainer() -> None:
