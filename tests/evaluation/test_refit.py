@@ -150,7 +150,7 @@ def test_what_is_chosen_and_calibrated_is_as_without_it(
     finished: tuple[Path, Row, Witness], small_emo_db: Path, tmp_path: Path
 ) -> None:
     folder, row, _ = finished
-    plain = run_fold(small_run(refit=False), small_data(small_emo_db), tmp_path / "f")
+    plain = run_fold(small_run(Witness(), refit=False), small_data(small_emo_db), tmp_path / "f")
     assert plain is not None
     assert row["selection"] == plain["selection"]
     assert row["calibration"] == plain["calibration"]
