@@ -314,7 +314,8 @@ class SERModule(FeatureModule):
         """The optimiser of ``optim``, with a group of its own for a fine-tuned encoder.
 
         Raises:
-            SERZooError: a schedule is asked for that ends with the training, and the training has no end.
+            SERZooError: a schedule is asked for that ends with the training, and the training has no end, or batches are of an
+                iterable without a length.
         """
         encoder = self._encoder_parameters()
         head = [p for key, p in self.named_parameters() if not key.startswith(ENCODER_PREFIX) and p.requires_grad]
@@ -330,10 +331,11 @@ class SERModule(FeatureModule):
         optimizer._step_supports_amp_scaling = False
         if self.optim.schedule == "constant":
             return optimizer
-        if (planned := self.trainer.estimated_stepping_batches) == float("inf"):
+        if not 0 <= (planned := self.trainer.estimated_stepping_batches) < float("inf"):  # -1: of batches that nobody can count
             raise SERZooError(
-                "--model.optim.schedule cosine falls to 0 at the end of the training, and --trainer.max_epochs -1 has none. "
-                "Expected a number of epochs, or --trainer.max_steps; or --model.optim.schedule constant."
+                "--model.optim.schedule cosine falls to 0 at the end of the training, and by --trainer.max_epochs "
+                f"{self.trainer.max_epochs} nobody knows where that is. Expected a number of epochs of batches that can be "
+                "counted, or --trainer.max_steps; or --model.optim.schedule constant."
             )
         steps = max(1, int(planned))
         rise = max(1, round(self.optim.warmup * steps))

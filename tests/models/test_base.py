@@ -1,15 +1,16 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import lightning as L
 import pytest
 import torch
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, IterableDataset
 
-from ser_zoo.data import SERDataModule
+from ser_zoo.data import Batch, SERDataModule
 from ser_zoo.encoders import EncoderOutput, FeatureStore
 from ser_zoo.errors import SERZooError
 from ser_zoo.evaluation.run import StepSeed
@@ -155,6 +156,18 @@ def test_cosine_schedule_rises_and_falls_to_zero(data: SERDataModule) -> None:
     assert max(rates) == pytest.approx(1e-2)
     assert rates[0] < rates[1]
     assert rates[-1] == pytest.approx(0, abs=1e-6)
+
+
+def test_a_cosine_schedule_over_batches_that_cannot_be_counted_needs_a_number_of_steps(tmp_path: Path) -> None:
+    class Stream(IterableDataset[Batch]):
+        def __iter__(self) -> Iterator[Batch]:
+            return iter([batch])
+
+    model = small_model("cross_attn", tmp_path, finetune_from=None, optim=Optim(schedule="cosine"))
+    batch, loader = batch_of(model, [0.5, 0.9]), DataLoader(Stream(), batch_size=None)
+    with pytest.raises(SERZooError, match=r"max_epochs 3 nobody knows .*batches that can be counted, or --trainer\.max_steps"):
+        L.Trainer(max_epochs=3, **QUIET).fit(model, loader)
+    L.Trainer(max_epochs=3, max_steps=2, **QUIET).fit(model, loader)
 
 
 def test_works_with_a_plain_trainer_and_plain_loaders(tmp_path: Path) -> None:
