@@ -103,18 +103,18 @@ def check_identity(checkpoint: Checkpoint, data: SERDataModule, allow: bool = Fa
             f"The checkpoint was not trained for this test ({changes}), so it may have been trained on these speakers. "
             "Leave out the arguments that differ; if you know that they are new to it, ser-zoo test takes --allow-mismatch."
         )
-    # A table, or what there is of a release, may have other sides than it had, under the same protocol.
+    # Under the same protocol a table, or what there is of a release, may have other sides than it had, or a training went on.
     if not differing and (heard := set(expected.get("heard", ()))):
         tested = {row.speaker for row in data.split.test}
         if known := sorted(tested & heard):
             changes = (
                 f"it has heard {len(known)} of the {len(tested)} test speakers, {short_list(known, 5)}, as the data at "
-                f"{data.corpus.root} are not what it was trained on"
+                f"{data.corpus.root} are not those of its training, or not all of them"
             )
             if not allow:
                 raise MismatchError(
-                    f"The checkpoint was not trained for this test: {changes}. Test it on those; if speakers of the same names "
-                    "are others, ser-zoo test takes --allow-mismatch."
+                    f"The checkpoint was not trained for this test: {changes}. Test it on speakers who are new to it; "
+                    "if speakers of the same names are others, ser-zoo test takes --allow-mismatch."
                 )
     return changes
 

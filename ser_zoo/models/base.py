@@ -17,8 +17,9 @@ from torchmetrics.classification import MulticlassConfusionMatrix
 from tqdm import tqdm
 
 from ser_zoo import metrics
+from ser_zoo.corpora.base import short_list
 from ser_zoo.data import Batch, Preparation, SERDataModule
-from ser_zoo.errors import EncoderError, SERZooError
+from ser_zoo.errors import EncoderError, LeakError, SERZooError
 from ser_zoo.features import Frames, frame_mask
 from ser_zoo.models.augment import change_batch
 from ser_zoo.models.checks import expect_between
@@ -99,7 +100,7 @@ class SERModule(FeatureModule):
         self.validation_confusion = MulticlassConfusionMatrix(len(labels))
         self.test_confusion = MulticlassConfusionMatrix(len(labels))
         self.preparation = Preparation(sample_rate)
-        self._trained_on: dict[str, object] | None = None
+        self._trained_on: dict[str, Any] | None = None
         self._fingerprint: dict[str, object] | None = None
         self.calibration: Calibration | None = None
 
@@ -252,11 +253,12 @@ class SERModule(FeatureModule):
 
         Raises:
             SERZooError: balanced class weights are asked for, but no SERDataModule is there to count the classes of.
+            LeakError: the training goes on with data that test speakers whom it has heard.
         """
         data = self._data_module()
         self.calibration = None  # of a checkpoint that was tested and is trained further; it would not hold
         if data is not None:
-            self._trained_on, self.preparation = {**data.identity(), "heard": data.heard()}, data.preparation
+            self._trained_on, self.preparation = {**data.identity(), "heard": self._heard(data)}, data.preparation
         self._keep_features()
         if self.optim.class_weights == "balanced":
             if data is None:
@@ -267,6 +269,19 @@ class SERModule(FeatureModule):
             with self._evaluating():
                 for scaler, rows in self.scalers():
                     scaler.fit(map(rows, self.training_batches()))
+
+    def _heard(self, data: SERDataModule) -> list[str]:
+        """Speakers of ``data`` by whom the model is trained and chosen, and of this corpus those by whom it was before."""
+        before = self._trained_on or {}
+        heard: set[str] = set(before.get("heard", ())) if before.get("corpus") == data.corpus.name else set()
+        tested = {row.speaker for row in data.split.test}
+        if self.trainer.ckpt_path is not None and (known := sorted(heard & tested)):
+            raise LeakError(
+                f"Cannot go on from {self.trainer.ckpt_path}: it has heard {len(known)} of the {len(tested)} test speakers, "
+                f"{short_list(known, 5)}, as the data at {data.corpus.root} are not those that it began with. Put those back, "
+                "or start a new run (leave --ckpt_path out)."
+            )
+        return sorted(heard.union(data.heard()))
 
     def on_fit_end(self) -> None:
         """Give the data module its waveforms back."""

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import replace
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
@@ -21,14 +22,16 @@ from lightning.pytorch.callbacks import (
 from lightning.pytorch.trainer.states import TrainerStatus
 from lightning.pytorch.utilities import rank_zero_only
 
-from ser_zoo.errors import RunError, SERZooError
+from ser_zoo.data import SERDataModule
+from ser_zoo.errors import LeakError, RunError, SERZooError
 from ser_zoo.evaluation import Run, read_result, run_fold, run_folds, score_checkpoint, summarise
 from ser_zoo.evaluation import run as room
 from ser_zoo.evaluation.result import processor
-from ser_zoo.inference import load_model
+from ser_zoo.inference import load_model, read_checkpoint
 from ser_zoo.models.optim import Optim
 from tests.evaluation.test_refit import QUIET, small_data
 from tests.models.small import SMALL
+from tests.releases import write_tone
 
 
 def test_a_run_that_was_stopped_early_stays_so(small_emo_db: Path, tmp_path: Path) -> None:
@@ -69,6 +72,26 @@ def test_a_run_that_was_moved_keeps_its_best_epoch(small_emo_db: Path, tmp_path:
     assert row is not None
     assert (row["selection"]["epoch"], row["selection"]["epochs"]) == (0, 4)
     assert not (tmp_path / "before").exists()
+
+
+def test_a_run_does_not_go_on_where_the_data_now_test_speakers_who_trained_it(tmp_path: Path) -> None:
+    def data(**sides: str) -> SERDataModule:
+        rows = [f"{who}/{label}.wav,{label},{who},{side}" for who, side in sides.items() for label in ("anger", "fear")]
+        (tmp_path / "table.csv").write_text("\n".join(["path,label,speaker,split", *rows]))
+        return SERDataModule("csv", str(tmp_path / "table.csv"), protocol="official")
+
+    for number, who in enumerate("abcd"):
+        for emotion, label in enumerate(("anger", "fear")):
+            write_tone(tmp_path / who / f"{label}.wav", emotion, number)
+    run, folder = Run("mfcc_stats", trainer={**QUIET, "max_epochs": 1}, seed=3), tmp_path / "fold-1"
+    run_fold(run, data(a="train", b="train", c="validation", d="test"), folder)
+    (folder / "result.json").unlink()
+    with pytest.raises(LeakError, match=r"has heard 1 of the 1 test speakers, b, .*Put those back, .*leave --ckpt_path out"):
+        run_fold(run, data(a="train", d="train", c="validation", b="test"), folder, resume=True)
+    assert not (folder / "result.json").exists()
+    longer = replace(run, trainer={**QUIET, "max_epochs": 2})
+    assert run_fold(longer, data(a="train", c="validation", d="test"), folder, resume=True) is not None
+    assert (read_checkpoint(folder / "checkpoints" / "last.ckpt").trained_on or {})["heard"] == ["a", "b", "c"]
 
 
 def test_a_checkpoint_that_finds_no_room_leaves_the_one_before_as_it_was(
