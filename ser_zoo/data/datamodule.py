@@ -215,8 +215,8 @@ class SERDataModule(L.LightningDataModule):
                 )
         if wrong := [speed for speed in self.speeds if not SLOWEST <= speed <= FASTEST or speed_ratio(speed) == 1]:
             raise SERZooError(
-                f"--data.speeds {wrong[0]:g} makes no sense; expected factors from {SLOWEST:g} to {FASTEST:g} other than 1, "
-                "which every utterance has already."
+                f"--data.speeds {wrong[0]:g} makes no sense; expected factors from {SLOWEST:g} to {FASTEST:g} other than 1 "
+                "(to half a hundredth), which every utterance has already."
             )
         if len({speed_ratio(speed) for speed in self.speeds}) < len(self.speeds):
             raise SERZooError(
