@@ -62,8 +62,14 @@ def audio_paths(inputs: Iterable[Path | str]) -> list[Path]:
 
 def _recordings(folder: Path) -> Iterator[Path]:
     """What looks like one in ``folder`` and all below it, each folder once; a link to nothing is one that cannot be read."""
+
+    def left_out(error: OSError) -> None:
+        warnings.warn(
+            f"The folder {error.filename} cannot be read ({error.strerror}), and is left out.", SERZooWarning, stacklevel=2
+        )
+
     seen = set()
-    for place, folders, names in os.walk(folder, followlinks=True):
+    for place, folders, names in os.walk(folder, onerror=left_out, followlinks=True):
         status = os.stat(place)  # noqa: PTH116 - of a string
         if (status.st_dev, status.st_ino) in seen:  # a link that leads back
             folders.clear()

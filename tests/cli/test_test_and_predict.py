@@ -18,7 +18,7 @@ import torch
 import ser_zoo
 from ser_zoo.cli import main
 from ser_zoo.data import SERDataModule
-from ser_zoo.errors import AudioError, EncoderError, MismatchError, RunError
+from ser_zoo.errors import AudioError, EncoderError, MismatchError, RunError, SERZooWarning
 from ser_zoo.evaluation import protocol_of, read_result
 from ser_zoo.inference import (
     Checkpoint,
@@ -273,6 +273,20 @@ def test_a_folder_stands_for_its_recordings_each_once_and_for_none_that_is_hidde
         (tmp_path / name).touch()
     expected = [tmp_path / "b.wav", tmp_path / "deep" / "A.FLAC"]
     assert audio_paths([tmp_path, tmp_path / "b.wav"]) == expected
+
+
+def test_a_folder_that_cannot_be_listed_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("a/1.wav", "lost/2.wav"):
+        write_tone(tmp_path / name, 0, 0)
+
+    def scandir(place: str, scandir: Any = os.scandir) -> Any:
+        if Path(place).name == "lost":
+            raise PermissionError(13, "Permission denied", place)
+        return scandir(place)
+
+    monkeypatch.setattr(os, "scandir", scandir)
+    with pytest.warns(SERZooWarning, match=r"The folder .*lost cannot be read \(Permission denied\), and is left out"):
+        assert audio_paths([tmp_path]) == [tmp_path / "a" / "1.wav"]
 
 
 def test_links_are_followed_but_not_in_circles_and_those_to_nothing_are_named(tmp_path: Path) -> None:
