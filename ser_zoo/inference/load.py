@@ -61,11 +61,12 @@ def read_checkpoint(path: Path | str) -> Checkpoint:
         raise RunError(f"There is no checkpoint file {path}. {hint}")
     try:
         content = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+        content = dict(content)  # a tensor would warn of the key before it refuses it
         identity, arguments = content[CHECKPOINT_KEY], content["hyper_parameters"]
         model, labels, trained_on = identity["model"], identity["labels"], identity["trained_on"]
     except OSError as error:
         raise RunError(f"The checkpoint {path} cannot be read: {error}.") from error
-    except (RuntimeError, UnpicklingError, LookupError, TypeError) as error:  # their words are about zip files and pickles
+    except (RuntimeError, UnpicklingError, KeyError, TypeError, ValueError) as error:  # their words are about pickles
         raise RunError(
             f"{path} is not a checkpoint of ser-zoo, or is damaged. Expected a .ckpt file that ser-zoo fit has written, such "
             "as RUN/fold-1/checkpoints/best.ckpt."

@@ -246,7 +246,7 @@ def test_fewer_labels_are_told_by_the_outputs_that_mean_them(
 
 
 def test_a_missing_or_foreign_checkpoint_is_explained(
-    checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], recwarn: pytest.WarningsRecorder
 ) -> None:
     assert main(["test", "--ckpt_path", str(checkpoint.parents[1])]) == 1
     assert f"Did you mean {checkpoint}?" in capsys.readouterr().err
@@ -265,6 +265,7 @@ def test_a_missing_or_foreign_checkpoint_is_explained(
     for name in ("other.ckpt", "tensor.ckpt", "bare.ckpt", "broken.ckpt"):
         assert main(["test", "--ckpt_path", str(tmp_path / name)]) == 1
         assert "not a checkpoint of ser-zoo" in capsys.readouterr().err
+    assert not [warning for warning in recwarn if "non-tuple sequence" in str(warning.message)]  # torch's, of the tensor
 
 
 def test_a_folder_stands_for_its_recordings_each_once_and_for_none_that_is_hidden(tmp_path: Path) -> None:
