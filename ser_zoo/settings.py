@@ -1,9 +1,10 @@
-"""Settings as one flat mapping and as arguments, and what rows were made under that are older than a setting."""
+"""Settings as one flat mapping and as arguments, which decide a result, and what rows were made under that are older than one."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 ADDED: Mapping[str, object] = {
@@ -23,6 +24,16 @@ ADDED: Mapping[str, object] = {
 """Settings that came when there were rows already, and what those rows were made under."""
 KEEPING = ("root", "num_workers", "cache", "cache_gib")
 """Settings of the data that decide no number: where recordings lie, and how they are kept."""
+# What does not decide a result, and so may differ between the folds of a run, and when it goes on: of the command ...
+PASSING = ("config", "ckpt_path", "run_dir", "folds", "wandb", "wandb_errors", "validate_only")
+# ... and where recordings lie, how they are kept, and what is shown.
+PASSING_SETTINGS = (
+    *(f"data.{name}" for name in KEEPING),
+    "trainer.logger",
+    "trainer.enable_progress_bar",
+    "trainer.enable_model_summary",
+    "trainer.log_every_n_steps",
+)
 
 
 def flat(nested: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
@@ -40,6 +51,20 @@ def flat(nested: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 def settled(config: Mapping[str, Any]) -> dict[str, Any]:
     """The settings of a row's or a cell's ``config``, flat, with those that came after it was made."""
     return {**ADDED, **flat(config)}
+
+
+def deciding(config: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings of a ``config.yaml`` that decide a result, flat; of such settings themselves, the same again."""
+    kept = {key: value for key, value in config.items() if key not in PASSING}
+    found = {
+        key: value
+        for key, value in settled(kept).items()
+        if not any(key == name or key.startswith(f"{name}.") for name in PASSING_SETTINGS)
+    }
+    # Its folder may have moved; whether it is the same encoder is proved when the checkpoint is loaded.
+    if isinstance(encoder := found.get("model.encoder"), str):
+        found["model.encoder"] = Path(encoder).name
+    return found
 
 
 def told(config: Mapping[str, Any]) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import inspect
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal
@@ -34,7 +34,7 @@ from ser_zoo.evaluation import (
 )
 from ser_zoo.evaluation.search import validate_fold
 from ser_zoo.models import MODELS, model_class
-from ser_zoo.settings import KEEPING, settled
+from ser_zoo.settings import deciding
 
 Monitor = Literal["val/ua", "val/wa", "val/macro_f1", "val/loss", "last"]
 USAGE = "ser-zoo fit --model NAME --data NAME [ARGUMENTS]"  # a line: all of them would hide the mistake that it is shown with
@@ -43,16 +43,6 @@ on its test speakers, and write the result row; with --refit the model that is t
 once they have chosen. Arguments of an architecture: --model.help NAME."""
 # The demo corpus is made on the spot without a network, and its encoder lies in the package.
 DEMO = {"model.encoder": "pico", "model.layers": [2, 3, 4]}
-# What does not decide a result, and so may differ between the folds of a run, and when it goes on: of the command ...
-PASSING = ("config", "ckpt_path", "run_dir", "folds", "wandb", "wandb_errors", "validate_only")
-# ... and where recordings lie, how they are kept, and what is shown.
-PASSING_SETTINGS = (
-    *(f"data.{name}" for name in KEEPING),
-    "trainer.logger",
-    "trainer.enable_progress_bar",
-    "trainer.enable_model_summary",
-    "trainer.log_every_n_steps",
-)
 
 
 def run(argv: Sequence[str]) -> int:
@@ -363,20 +353,6 @@ def _apart(root: Path, folds: Sequence[int], config: Callable[[int], str]) -> st
             changes = "; ".join(f"{key} was {before.get(key)}, is {now.get(key)}" for key in differing[:5])
             return f"fold {fold} of another configuration ({changes})"
     return ""
-
-
-def deciding(config: Mapping[str, Any]) -> dict[str, Any]:
-    """The settings of a ``config.yaml`` that decide a result, flat."""
-    kept = {key: value for key, value in config.items() if key not in PASSING}
-    found = {
-        key: value
-        for key, value in settled(kept).items()
-        if not any(key == name or key.startswith(f"{name}.") for name in PASSING_SETTINGS)
-    }
-    # Its folder may have moved; whether it is the same encoder is proved when the checkpoint is loaded.
-    if isinstance(encoder := found.get("model.encoder"), str):
-        found["model.encoder"] = Path(encoder).name
-    return found
 
 
 def dump(parser: LightningArgumentParser, options: Namespace, fold: int) -> str:

@@ -10,7 +10,7 @@ from typing import Any
 
 import yaml
 
-from ser_zoo.cli.fit import PASSING, data_of, deciding, dump, expand_names, parse, parse_folds, plan_of, value_of
+from ser_zoo.cli.fit import data_of, dump, expand_names, parse, parse_folds, plan_of, value_of
 from ser_zoo.cli.tables import quiet_lightning, table
 from ser_zoo.corpora.base import short_list
 from ser_zoo.data import SERDataModule
@@ -25,7 +25,7 @@ from ser_zoo.evaluation.search import (
     read_sweep,
     run_search,
 )
-from ser_zoo.settings import as_arguments
+from ser_zoo.settings import PASSING, as_arguments, deciding
 
 DESCRIPTION = """Train with settings that are drawn from a W&B sweep file, score them on the validation speakers of a fold, or
 of several, and write the best into best.yaml, a configuration of fit. Test speakers are never evaluated. Arguments that are not

@@ -35,6 +35,7 @@ from ser_zoo.data import SERDataModule
 from ser_zoo.errors import ProtocolError, RunError, SERZooError
 from ser_zoo.evaluation.run import Run, fold_folder, train_fold, without_summary
 from ser_zoo.registry import lookup
+from ser_zoo.settings import deciding
 
 if TYPE_CHECKING:  # an extra
     import optuna
@@ -454,7 +455,9 @@ def _check_same(study: optuna.Study, asked: Mapping[str, Any], folder: Path) -> 
     if begun is None:
         study.set_user_attr(ACCOUNT, asked)
         return
-    if differing := sorted(_differences(begun, asked)):
+    # Older studies have all settings, as config.yaml has them.
+    before, now = ({**account, "settings": deciding(account["settings"])} for account in (begun, asked))
+    if differing := sorted(_differences(before, now)):
         raise RunError(
             f"The study {folder} was begun with something else ({'; '.join(differing[:5])}). Repeat the command that began it, "
             "or pass another --study."

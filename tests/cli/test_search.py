@@ -10,12 +10,12 @@ import yaml
 
 from ser_zoo.cli import main
 from ser_zoo.cli import search as command_line
-from ser_zoo.cli.fit import PASSING, PASSING_SETTINGS, parse
+from ser_zoo.cli.fit import parse
 from ser_zoo.data import SERDataModule
 from ser_zoo.evaluation import read_result
 from ser_zoo.evaluation.search import Trial, first_values, read_sweep
 from ser_zoo.models.base import SERModule
-from ser_zoo.settings import as_arguments
+from ser_zoo.settings import PASSING, PASSING_SETTINGS, as_arguments
 from tests.cli.commands import QUICK, SMALL_CNN, fit_command
 
 pytest.importorskip("optuna")

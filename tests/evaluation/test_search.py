@@ -18,7 +18,7 @@ from ser_zoo.data import SERDataModule
 from ser_zoo.errors import ProtocolError, RunError, SERZooError
 from ser_zoo.evaluation import Run, search
 from ser_zoo.evaluation.search import Planned, Sweep, Trial, ranked, read_sweep, run_search, validate_fold
-from ser_zoo.settings import as_arguments
+from ser_zoo.settings import as_arguments, deciding
 from tests.models.small import SMALL
 
 optuna = pytest.importorskip("optuna")
@@ -355,6 +355,15 @@ def test_a_study_is_gone_on_with_under_the_same_conditions_alone(searcher: Searc
         searcher(by_rate, 2, settings={"trainer.max_epochs": 3})
     with pytest.raises(RunError, match="seed was 1, is 2"):
         searcher(by_rate, 2, settings={"trainer.max_epochs": 2}, seed=2)
+
+
+def test_a_study_that_remembers_all_settings_as_older_ones_do_is_gone_on_with(searcher: Searcher) -> None:
+    nested = {"data": {"root": "before", "batch_size": 4, "augment": []}, "model": {"encoder": "a/pico"}, "monitor": "val/ua"}
+    searcher(by_rate, 1, settings=nested)
+    now = deciding(nested)
+    assert len(searcher(by_rate, 2, settings=now)[0]) == 2
+    with pytest.raises(RunError, match=r"something else \(data\.batch_size was 4, is 8\)"):
+        searcher(by_rate, 2, settings={**now, "data.batch_size": 8})
 
 
 def test_a_missing_optuna_is_named_with_its_extra(searcher: Searcher, monkeypatch: pytest.MonkeyPatch) -> None:
