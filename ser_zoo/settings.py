@@ -1,4 +1,4 @@
-"""Settings as one flat mapping and as arguments, which decide a result, and what rows were made under that are older than one."""
+"""Settings as one flat mapping and as arguments, which of them decide a result, and what rows older than a setting had."""
 
 from __future__ import annotations
 
