@@ -59,10 +59,25 @@ def main(argv: Sequence[str] | None = None) -> int:
         finally:
             print(end="", flush=True)  # Python's own flush at the end could only complain
     except BrokenPipeError:
-        nowhere = os.open(os.devnull, os.O_WRONLY)
-        for descriptor in (1, 2):
-            os.dup2(nowhere, descriptor)
+        _print_no_more(1, 2)
         return 141
+    except OSError as error:
+        if error.errno not in FULL:
+            raise
+        # What fails in the middle of a file does not name it; it may be the one that our output goes to.
+        reason = f"Cannot write: {error.strerror}. Expected room for what is written; make some, and repeat the command."
+        print(f"ser-zoo: error: {reason}", file=sys.stderr)
+        try:
+            print(end="", flush=True)
+        except OSError:
+            _print_no_more(1)
+        return 1
+
+
+def _print_no_more(*descriptors: int) -> None:
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    for descriptor in descriptors:
+        os.dup2(nowhere, descriptor)
 
 
 def _run(argv: Sequence[str] | None) -> int:
@@ -106,14 +121,9 @@ def _run(argv: Sequence[str] | None) -> int:
         except KeyboardInterrupt:
             print("ser-zoo: interrupted", file=sys.stderr)
             return 130
-        except OSError as error:  # a folder that may not be written to, a full disk
-            if error.filename is not None:
-                reason = f"Cannot use {error.filename}: {error.strerror}. Expected a place that can be read and written."
-            elif error.errno in FULL:  # what fails in the middle of a file does not name it
-                reason = (
-                    f"Cannot write: {error.strerror}. Expected room for what is written; make some, and repeat the command."
-                )
-            else:  # nothing that the user named, such as the pipe of `main`
+        except OSError as error:  # a folder that may not be written to
+            if error.filename is None:  # nothing that the user named, such as the pipe of `main`
                 raise
+            reason = f"Cannot use {error.filename}: {error.strerror}. Expected a place that can be read and written."
             print(f"ser-zoo: error: {reason}", file=sys.stderr)
             return 1

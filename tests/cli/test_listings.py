@@ -50,6 +50,17 @@ def test_a_reader_that_has_closed_our_output_is_told_nothing(arguments: str, unb
     assert ended.returncode == (0 if (arguments, unbuffered) == ("corpora --help", "1") else 141)
 
 
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is always full")
+@pytest.mark.parametrize("arguments", ["--help", "models --help", "corpora --format=json"])
+def test_output_that_goes_to_a_full_disk_is_told_of_in_one_line(arguments: str) -> None:
+    command = [sys.executable, "-m", "ser_zoo", *arguments.split()]
+    environment = {**os.environ, "PYTHONUNBUFFERED": ""}
+    with Path("/dev/full").open("w") as full:
+        ended = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, env=environment)
+    assert ended.stderr.startswith("ser-zoo: error: Cannot write: No space left on device. Expected room")
+    assert (ended.stderr.count("\n"), ended.returncode) == (1, 1)
+
+
 @pytest.mark.parametrize(
     ("error", "status", "told"),
     [
