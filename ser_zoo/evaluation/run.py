@@ -160,7 +160,7 @@ class Run:
             raise RunError(f"--trainer.{wrong[0]} {self.trainer[wrong[0]]} makes no sense. Expected more than 0.")
         if (clip := self.trainer.get("gradient_clip_val")) is not None and clip < 0:
             raise RunError(f"--trainer.gradient_clip_val {clip} makes no sense. Expected 0 or more; 0 or null clips nothing.")
-        if not clip and (algorithm := self.trainer.get("gradient_clip_algorithm")) is not None:
+        if clip is None and (algorithm := self.trainer.get("gradient_clip_algorithm")) is not None:
             raise RunError(
                 f"--trainer.gradient_clip_algorithm {algorithm} does nothing without --trainer.gradient_clip_val. Give both."
             )
@@ -202,12 +202,15 @@ class WholeCheckpoints(TorchCheckpointIO):
     """
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None) -> None:
-        """Write it.
+        """Write it; to another machine as Lightning does.
 
         Raises:
-            RunError: it cannot be written.
+            RunError: it cannot be written here.
         """
-        save_whole(checkpoint, Path(path))
+        if "://" in str(path):  # of a further ModelCheckpoint, such as s3://
+            super().save_checkpoint(checkpoint, path, storage_options)
+        else:
+            save_whole(checkpoint, Path(path))
 
 
 class Checkpoints(ModelCheckpoint):

@@ -27,6 +27,7 @@ from ser_zoo.errors import LeakError, RunError, SERZooError
 from ser_zoo.evaluation import Run, read_result, run_fold, run_folds, score_checkpoint, summarise
 from ser_zoo.evaluation import run as room
 from ser_zoo.evaluation.result import processor
+from ser_zoo.evaluation.run import WholeCheckpoints
 from ser_zoo.inference import load_model, read_checkpoint
 from ser_zoo.models.optim import Optim
 from tests.evaluation.test_refit import QUIET, small_data
@@ -124,6 +125,13 @@ def test_a_checkpoint_that_finds_no_room_leaves_the_one_before_as_it_was(
     assert row["selection"]["epochs"] == 3
 
 
+def test_a_checkpoint_of_another_machine_is_written_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    WholeCheckpoints().save_checkpoint({"epoch": 1}, "memory://bucket/last.ckpt")
+    assert WholeCheckpoints().load_checkpoint("memory://bucket/last.ckpt", weights_only=True) == {"epoch": 1}
+    assert not list(tmp_path.iterdir())
+
+
 def test_only_the_first_process_has_the_rows_of_finished_folds(
     small_emo_db: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -204,6 +212,11 @@ def test_a_precision_that_would_not_be_what_the_row_says_is_refused(
 def test_a_run_that_could_give_no_row_of_the_fold_is_refused(changes: dict[str, Any], named: str) -> None:
     with pytest.raises(RunError, match=named):
         Run("mfcc_stats", **changes)
+
+
+def test_a_clipping_may_be_off_in_a_search_whatever_its_kind() -> None:
+    for value in (0, 0.0, 1.0):
+        Run("mfcc_stats", trainer={"gradient_clip_val": value, "gradient_clip_algorithm": "norm"})
 
 
 @pytest.mark.parametrize(
