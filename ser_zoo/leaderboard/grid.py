@@ -247,7 +247,10 @@ def _groups(run: object, defaults: Mapping[str, Any], folder: Path, resolve: Res
             rule = data.protocol.name + ("-refit" if resolved["refit"] else "")
             name = options.get("name", model["name"])
             if not isinstance(name, str) or not NAME.fullmatch(name):
-                raise SERZooError(f"{place}, name: found {name!r}. Expected letters, digits, and _ . + - between them.")
+                raise SERZooError(
+                    f"{place}, name: found {name!r}. Expected letters, digits, and _ . + - between them, and quotes around "
+                    "what YAML takes for something else than text."
+                )
             takes_one = "encoder" in model
             for text in encoders if takes_one and encoders else [model.get("encoder")]:
                 encoder = None if text is None else _expand(str(text), folder, f"{place}, encoders")

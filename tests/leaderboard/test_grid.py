@@ -207,6 +207,7 @@ def test_only_reads_no_corpus_that_it_does_not_need(folder: Path, monkeypatch: p
         ([run(seeds=[2**32])], {}, SERZooError, r"run 1, seeds: found 4294967296"),
         ([run()], {"durations": ["rows"]}, SERZooError, r"durations: there is no folder .*rows"),
         ([run(name=None)], {}, SERZooError, r"run 1, name: found None"),
+        ([run(name=2024)], {}, SERZooError, r"run 1, name: found 2024\. .* quotes around"),
         ([run(name="../x")], {}, SERZooError, r"run 1, name: found '../x'"),
         ([run(arguments=["x"])], {}, SERZooError, r"run 1, arguments"),
         ([run(arguments={"trainer.epochs": 3})], {}, SERZooError, r"run 1: ser-zoo fit refuses .*trainer.epochs"),
