@@ -883,7 +883,8 @@ def _trainer(
             raise RunError(f"--trainer.callbacks {kind.__name__} would change no row: it {reason}. Leave it out.")
     added: list[Callback] = [*own, *callbacks, StepSeed(run.seed), StayStopped()]
     if run.patience is not None:
-        added.append(EarlyStopping(run.monitor, patience=run.patience, mode=_mode(run.monitor)))
+        # Not strict: where no epoch is validated, `train_fold` says so.
+        added.append(EarlyStopping(run.monitor, patience=run.patience, mode=_mode(run.monitor), strict=False))
     logger = arguments.get("logger")
     if callable(logger):
         logger = logger()

@@ -246,8 +246,11 @@ def test_what_the_trainer_refuses_when_it_has_begun_is_told_as_well(small_emo_db
         run_fold(run, small_data(small_emo_db, sample_rate=16_000), tmp_path)
 
 
-def test_a_training_without_an_epoch_says_what_may_be_the_cause(small_emo_db: Path, tmp_path: Path) -> None:
-    run = Run("mfcc_stats", trainer={**QUIET, "max_epochs": 0})
+@pytest.mark.parametrize(("bound", "patience"), [({"max_epochs": 0}, None), ({"max_steps": 1, "limit_train_batches": 2}, 3)])
+def test_a_training_without_an_epoch_says_what_may_be_the_cause(
+    bound: dict[str, int], patience: int | None, small_emo_db: Path, tmp_path: Path
+) -> None:
+    run = Run("mfcc_stats", trainer={**QUIET, **bound}, patience=patience)
     with pytest.raises(RunError, match=r"no epoch was trained to its end.*--trainer\.max_epochs"):
         run_fold(run, small_data(small_emo_db, sample_rate=16_000), tmp_path)
 
