@@ -27,7 +27,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 from tqdm import tqdm
 
-from ser_zoo.cache import atomic_path, cache_root
+from ser_zoo.cache import atomic_path, cache_root, no_room
 from ser_zoo.encoders.huggingface import EncoderOutput, SpeechEncoder
 from ser_zoo.errors import EncoderError, SERZooWarning
 
@@ -215,10 +215,7 @@ class FeatureStore:
                 # features.
                 temporary.chmod(note.stat().st_mode)
         except (OSError, SafetensorError) as error:
-            raise EncoderError(
-                f"Features cannot be written to {self.folder}: {error}. Free some space there, or set "
-                "SER_ZOO_CACHE to another folder. What was written before is kept."
-            ) from error
+            raise EncoderError(no_room("Features", self.folder, error)) from error
         self.refresh()
 
     def _open(self, path: Path) -> None:

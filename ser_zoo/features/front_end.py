@@ -11,7 +11,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
 
-from ser_zoo.cache import atomic_path, cache_root
+from ser_zoo.cache import atomic_path, cache_root, no_room
 from ser_zoo.errors import SERZooError
 from ser_zoo.features.spectral import Frames
 
@@ -127,9 +127,6 @@ def _stored(front_end: FrontEnd, waveform: Tensor, length: Tensor) -> tuple[Tens
             with atomic_path(file) as temporary:
                 save_file({str(place): values.contiguous() for place, values in enumerate(row)}, temporary)
         except (OSError, SafetensorError) as error:
-            raise SERZooError(
-                f"Features cannot be written to {file.parent}: {error}. Free some space there, or set SER_ZOO_CACHE to "
-                "another folder. What was written before is kept."
-            ) from error
+            raise SERZooError(no_room("Features", file.parent, error)) from error
         return row
     return tuple(rows[str(place)] for place in range(len(rows)))

@@ -216,7 +216,8 @@ def test_a_run_that_could_give_no_row_of_the_fold_is_refused(changes: dict[str, 
 
 def test_a_clipping_may_be_off_in_a_search_whatever_its_kind() -> None:
     for value in (0, 0.0, 1.0):
-        Run("mfcc_stats", trainer={"gradient_clip_val": value, "gradient_clip_algorithm": "norm"})
+        given = {"gradient_clip_val": value, "gradient_clip_algorithm": "norm"}
+        assert Run("mfcc_stats", trainer=given).trainer == given
 
 
 @pytest.mark.parametrize(
