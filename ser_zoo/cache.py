@@ -48,6 +48,6 @@ def atomic_path(target: Path) -> Iterator[Path]:
 def no_room(what: str, folder: Path, error: Exception) -> str:
     """What to tell the user where ``what`` (``Features``) cannot be written to a ``folder`` of the cache, and why."""
     return (
-        f"{what} cannot be written to {folder}: {error}. Free some space there, or set SER_ZOO_CACHE to another folder. What was "
-        "written before is kept."
+        f"{what} cannot be written to {folder}: {error}. Free some space there, or set SER_ZOO_CACHE to another folder. "
+        "What was written before is kept."
     )

@@ -546,6 +546,9 @@ def _cost(path: Path, row: Row) -> Cost:
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise RunError(f"Cannot read a clip of {COST_SECONDS:g} s from the profile {path}: {error!r}. {expected}") from error
     if found != {key: row[key] for key in found}:
-        theirs, own = (f"{of['model']} with {of['parameters']['total']:,} parameters" for of in (found, row))
+        theirs, own = (
+            f"{of['model']} with {of['parameters']['total']:,} parameters ({of['parameters']['trained']:,} trained)"
+            for of in (found, row)
+        )
         raise RunError(f"The profile {path} is of {theirs}, the rows beside it are of {own}. {expected}")
     return Cost(p50, p95, factor, macs, where)

@@ -208,7 +208,7 @@ class _Group:
         for fold in self.folds or ():
             protocol.check_fold(fold, utterances)
         parts = {
-            "config": deciding(self.resolved),
+            "config": _config(self.resolved),
             "corpus": {"name": self.data.corpus.name, "manifest": manifest},
             "protocol": {"name": protocol.name, "version": protocol.version, "hash": protocol.hash},
             "ser_zoo": __version__,
@@ -276,7 +276,7 @@ def _groups(run: object, defaults: Mapping[str, Any], folder: Path, resolve: Res
                     )
 
 
-def deciding(resolved: Mapping[str, Any]) -> dict[str, Any]:
+def _config(resolved: Mapping[str, Any]) -> dict[str, Any]:
     """Of all arguments of ``fit`` those that decide a number, with dots between the keys, as plain values."""
     from ser_zoo.evaluation.run import TRAINER_KEYS
 
