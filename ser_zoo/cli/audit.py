@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ser_zoo.cache import atomic_path
-from ser_zoo.cli.tables import add_format, output_file, table
+from ser_zoo.cli.tables import add_format, output_file, quiet_lightning, table
 from ser_zoo.corpora import Utterance, create_corpus
 from ser_zoo.errors import LeakError
 
@@ -26,6 +26,7 @@ def run(argv: Sequence[str]) -> int:
     options = parser.parse_args(argv)
     if options.split is not None and (options.protocol is not None or options.test is not None or options.shots):
         parser.error("--split replaces the protocol; leave --data.protocol, --data.test and --data.shots out")
+    quiet_lightning()
     certificate = _certificate(options)
     text = json.dumps(certificate, indent=2, ensure_ascii=False)
     if options.format == "json":

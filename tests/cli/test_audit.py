@@ -52,6 +52,12 @@ def test_without_audio_empty_recordings_do(tmp_path: Path, capsys: pytest.Captur
     assert "Cannot read" in capsys.readouterr().err
 
 
+def test_what_a_label_space_leaves_out_is_counted(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    root = write_emo_db(tmp_path / "emo_db", emotions="WNL", takes=1)
+    assert audit(root, "--no-audio", "--data.labels", "common4") == 0
+    assert "20 utterances of anger, neutral; 10 of other labels or parts are left out: boredom 10." in capsys.readouterr().err
+
+
 @pytest.fixture
 def copied(tmp_path: Path) -> Path:
     """Two speakers have the same recording, and two others nearly so."""
