@@ -287,6 +287,43 @@ def test_trains_under_bf16(name: str, encoders: Path, small_emo_db: Path, tmp_pa
     assert moved == {key for key, parameter in model.named_parameters() if parameter.requires_grad}
 
 
+@pytest.mark.parametrize(
+    ("name", "family"),
+    dict.fromkeys([*((name, "wav2vec2-stable") for name in list_models()), *(("probe", family) for family in FAMILIES)]),
+)
+def test_the_float16_of_a_gpu_gives_nearly_the_same_logits_and_can_be_trained_in(
+    name: str, family: str, encoders: Path
+) -> None:
+    """What ``--trainer.precision 16-mixed`` does there, done here by the parts of torch that it is made of."""
+    finetuned = {"finetune_from": 0} if name in NEEDS_ENCODER else {}
+    model = small_model(name, encoders, family=family, **finetuned).eval()
+    batch = batch_of(model, [0.3, 1.0, 0.6])
+    for scaler, rows in model.scalers():
+        scaler.fit(map(rows, [batch]))
+    half = torch.autocast("cpu", torch.float16)
+    with torch.no_grad():
+        expected = model(batch)
+        with half:
+            found = model(batch)
+    assert not torch.equal(found.float(), expected)
+    torch.testing.assert_close(found.float(), expected, atol=0.01, rtol=0.01)
+    optimiser = torch.optim.SGD(model.train().parameters(), 0.01)
+    amp = torch.amp.GradScaler("cpu")
+    scale = amp.get_scale() * 2
+    while 16 < amp.get_scale() < scale:  # a step that overflows is left out, and halves it
+        scale = amp.get_scale()
+        optimiser.zero_grad()
+        with half:
+            loss = model.loss(batch)
+        amp.scale(loss).backward()
+        amp.step(optimiser)
+        amp.update()
+    assert amp.get_scale() == scale
+    assert all(parameter.isfinite().all() for parameter in model.parameters())
+    still = {key for key, parameter in model.named_parameters() if parameter.grad is not None and not parameter.grad.any()}
+    assert {key for key in still if not key.endswith("k_proj.bias")} == set()  # softmax makes these irrelevant
+
+
 def test_every_architecture_trains_and_predicts_over_two_processes(encoders: Path, small_emo_db: Path) -> None:
     for name in NEEDS_ENCODER:
         small_model(name, encoders)  # makes the encoder, which both processes read
