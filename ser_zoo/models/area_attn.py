@@ -24,7 +24,8 @@ Known
     What else the release does: the parallel outputs are stacked along the bands, not as channels; the height of the grid is
     not passed on, so that each row of bands attends to stretches of itself and an area's extent in frequency has no effect;
     the weights are dropped in evaluation too; batch normalisation is called without its training flag, so that its
-    statistics stay those of the start.
+    statistics stay those of the start. The training script as it stands sets areas of one position, which is ordinary
+    attention; the network's own default, and the name of the script's log, are areas of 3 x 3.
     A published reproduction of the paper (CENG502, METU, 2022): keys of an area are its mean, maximum or a sample around
     the mean, values its sum, mean or maximum; areas of up to 3 x 3 are best with augmentation, of up to 4 x 4 without.
 
@@ -37,7 +38,8 @@ Deviations and our choices
     and the bands stay apart. Segments are a random crop of 2 s in training, and evaluation reads the whole utterance at
     once. Areas that reach beyond the end of a clip are left out, and batch statistics are taken over valid frames only. A
     clip shorter than four frames is continued with zeros to four. Convolutions have no bias, which batch normalisation
-    would take away.
+    would take away. Initial weights, momentum and epsilon of the batch normalisation, and Adam's epsilon are PyTorch's
+    defaults, not those of Keras.
     Levels are in dB, at most 80 below the clip's loudest value; the release takes the log10 of the power as it is. Each band is
     then scaled to zero mean and unit variance by statistics of the training side. The mel formula is HTK, the
     release's Slaney; at 128 bands its lowest ones are narrower than the 20 Hz between the bins of 50 ms, so frames are

@@ -35,9 +35,11 @@ Deviations and our choices
     Under an honest protocol augmented rows are made of training speakers only, noise is drawn anew in every epoch, and
     evaluation uses one row per utterance. Under ``as_cnn_attn`` rows are constants, as released; on TESS too the fourth is
     pitch and noise, and the pitch two semitones higher. Noise and pitch change the whole clip, not the stretch that is read
-    afterwards. The mel formula of the source is librosa's default (Slaney); here it is HTK, as everywhere in this package, and
-    bands are not divided by their widths. Initial weights, and momentum and epsilon of the batch normalisation, are PyTorch's
-    defaults, not those of Keras. Batch-norm statistics are taken over valid frames only.
+    afterwards. The noise goes by the largest absolute sample, that of the source by the largest sample; the pitch is shifted by
+    torchaudio's phase vocoder, in frames of 512 points. The mel formula of the source is librosa's default (Slaney); here it is
+    HTK, as everywhere in this package, and bands are not divided by their widths. Initial weights, momentum and epsilon of the
+    batch normalisation, and Adam's epsilon are PyTorch's defaults, not those of Keras. Batch-norm statistics are taken over
+    valid frames only.
 """
 
 from __future__ import annotations

@@ -193,7 +193,8 @@ class Ecapa(SERModule):
         se_channels: hidden width of the squeeze-and-excitation.
         attention_channels: hidden width of the attention over time.
         embedding: width of the embedding.
-        dropout: of whole channels after each layer outside the Res2Net chains.
+        dropout: of whole channels after the first layer, after those around each Res2Net chain and after the aggregation; not
+            in the attention and not of the embedding.
         margin: added to the angle to the true class in training, in radians.
         scale: of the cosines that are the logits.
         sample_rate: Hz.

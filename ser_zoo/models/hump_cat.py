@@ -168,7 +168,8 @@ class HumpCat(SERModule):
         blocks: of each stage.
         heads: of each attention.
         feedforward: hidden width of each block.
-        dropout: between the layers of the BiLSTM, of the input of both stages, in their blocks and before the classifier.
+        dropout: between the layers of the BiLSTM, of each of the three sequences before its first stage, in the blocks and
+            before the classifier; what the first stage gives is not dropped again.
         sample_rate: Hz; that of the encoder.
         optim: loss, optimiser and schedule.
 

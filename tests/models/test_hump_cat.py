@@ -103,6 +103,19 @@ def test_what_is_pooled_is_dropped_before_the_classifier(tmp_path: Path) -> None
     torch.testing.assert_close(model(batch_of(model, [0.5, 0.8])), model.network.classifier.bias.expand(2, -1))
 
 
+def test_each_sequence_is_dropped_before_its_first_stage_and_not_again_after_it(tmp_path: Path) -> None:
+    model = small_model("hump_cat", tmp_path, blocks=0, dropout=0.5).train()
+    read: list[tuple[torch.Tensor, ...]] = []
+    for stage in (model.network.acoustic_fusion, model.network.fusion):
+        stage.register_forward_pre_hook(lambda _, inputs: read.append(inputs))
+    model(batch_of(model, [0.5, 0.8]))
+    (prosody, _, mfcc, mask), (states, states_mask, acoustic, _) = read
+    assert (mfcc[mask] == 0).float().mean() == pytest.approx(0.5, abs=0.1)
+    assert (states[states_mask] == 0).float().mean() == pytest.approx(0.5, abs=0.1)
+    assert (prosody[mask] == 0).float().mean() > 0.6  # some by its ReLU
+    torch.testing.assert_close(acoustic, torch.cat([prosody, mfcc], dim=-1))  # without blocks a stage passes on what it reads
+
+
 @pytest.mark.parametrize("family", ["whisper", "hubert"])
 def test_prosody_and_states_are_standardised_by_the_training_side(family: str, small_emo_db: Path, tmp_path: Path) -> None:
     data = SERDataModule("emo_db", str(small_emo_db), batch_size=16)
