@@ -46,7 +46,7 @@ def run(argv: Sequence[str]) -> int:
 def arguments_of(target: str) -> list[dict[str, str]]:
     """Name, type, default and meaning of the arguments that a user can set, read from a class's source: nothing is imported."""
     module, _, name = target.partition(":")
-    tree = ast.parse(_source(module).read_text())
+    tree = _parsed(module)
     cls = next(node for node in tree.body if isinstance(node, ast.ClassDef) and node.name == name)
     init = next(node for node in cls.body if isinstance(node, ast.FunctionDef) and node.name == "__init__")
     meanings = _meanings(ast.get_docstring(cls) or "")
@@ -54,7 +54,7 @@ def arguments_of(target: str) -> list[dict[str, str]]:
     return [
         {
             "argument": argument.arg,
-            "type": ast.unparse(argument.annotation) if argument.annotation else "",
+            "type": ast.unparse(_Spelled(tree).visit(argument.annotation)) if argument.annotation else "",
             "default": ast.unparse(default),
             "meaning": meanings.get(argument.arg, ""),
         }
@@ -64,14 +64,34 @@ def arguments_of(target: str) -> list[dict[str, str]]:
 
 def card_of(target: str) -> str:
     """The model card: the docstring of the architecture's file."""
-    return ast.get_docstring(ast.parse(_source(target.partition(":")[0]).read_text())) or ""
+    return ast.get_docstring(_parsed(target.partition(":")[0])) or ""
 
 
-def _source(module: str) -> Path:
+class _Spelled(ast.NodeTransformer):
+    """Writes choices out that have a name in a module, its own or one of another's."""
+
+    def __init__(self, tree: ast.Module) -> None:
+        self.tree = tree
+
+    def visit_Name(self, node: ast.Name) -> ast.expr:
+        """The ``Literal`` that is meant, or the name where it means something else."""
+        for statement in self.tree.body:
+            match statement:
+                case ast.Assign([ast.Name(node.id)], ast.Subscript(ast.Name("Literal")) as choices):
+                    return choices
+                case ast.ImportFrom(str(module), names) if module.startswith("ser_zoo") and node.id in (
+                    of.name for of in names
+                ):
+                    found: ast.expr = _Spelled(_parsed(module)).visit_Name(node)
+                    return found
+        return node
+
+
+def _parsed(module: str) -> ast.Module:
     spec = importlib.util.find_spec(module)
     if spec is None or spec.origin is None:
         raise ModuleNotFoundError(module)
-    return Path(spec.origin)
+    return ast.parse(Path(spec.origin).read_text())
 
 
 def _meanings(docstring: str) -> dict[str, str]:

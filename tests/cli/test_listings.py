@@ -9,6 +9,7 @@ import sys
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Literal
 
 import pytest
 
@@ -135,8 +136,10 @@ def test_arguments_of_a_model_are_those_of_its_class_that_can_be_set(name: str, 
     rows = json.loads(capsys.readouterr().out)
     cls = model_class(name)
     known = {key: of for key, of in inspect.signature(cls).parameters.items() if key != "labels"}
-    assert {row["argument"]: row["type"] for row in rows} == {key: of.annotation for key, of in known.items()}
-    defaults = [eval(row["default"], vars(sys.modules[cls.__module__])) for row in rows]
+    names = {**vars(sys.modules[cls.__module__]), "Literal": Literal}
+    types = {row["argument"]: eval(row["type"], names) for row in rows}
+    assert types == {key: eval(of.annotation, names) for key, of in known.items()}
+    defaults = [eval(row["default"], names) for row in rows]
     assert defaults == [of.default for of in known.values()]
     assert all(row["meaning"].endswith(".") for row in rows)  # whole, and no heading of what follows
 
@@ -145,7 +148,17 @@ def test_a_model_is_described_by_its_card_and_a_table_of_its_arguments(capsys: p
     assert main(["models", "mfcc_stats"]) == 0
     printed = capsys.readouterr().out
     assert printed.startswith("mfcc_stats: ")
-    assert [row[:3] for row in cells(printed)][:2] == [["head", "Head", "'svm'"], ["sample_rate", "int", "16000"]]
+    assert [row[:3] for row in cells(printed)][:2] == [
+        ["head", "Literal['svm', 'logistic']", "'svm'"],
+        ["sample_rate", "int", "16000"],
+    ]
+
+
+def test_choices_are_written_out_wherever_they_have_a_name(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["models", "probe", "--format", "json"]) == 0
+    types = {row["argument"]: row["type"] for row in json.loads(capsys.readouterr().out)}
+    assert types["state_scaling"] == "Literal['none', 'training', 'frame', 'squash']"
+    assert types["layers"] == "Sequence[int] | None"
 
 
 def test_corpora_as_table_and_json(capsys: pytest.CaptureFixture[str]) -> None:
