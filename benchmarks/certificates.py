@@ -40,10 +40,19 @@ def main() -> None:
     parser.add_argument("--iemocap", type=Path, help="utterance,label of all its utterances")
     parser.add_argument("--tess-words", type=Path, help="its words, one a line")
     options = parser.parse_args()
+    lists = {"iemocap": ("--iemocap", options.iemocap), "tess": ("--tess-words", options.tess_words)}
+    for corpus, (option, file) in lists.items():
+        if file is None and corpus in (options.only or ()):
+            parser.error(f"--only {corpus} needs {option}")
+        if file is not None and not file.is_file():
+            parser.error(f"argument {option}: there is no file {file}")
     listed: dict[str, dict[str, Any]] = {name: {} for name in BY_RULE}
     if options.iemocap is not None:
         with options.iemocap.open(newline="") as file:
-            listed["iemocap"] = {"ids": {row["utterance"]: row["label"] for row in csv.DictReader(file)}}
+            table = csv.DictReader(file)
+            if not {"utterance", "label"} <= set(table.fieldnames or ()):
+                parser.error(f"argument --iemocap: {options.iemocap} has not the columns utterance and label")
+            listed["iemocap"] = {"ids": {row["utterance"]: row["label"] for row in table}}
     if options.tess_words is not None:
         listed["tess"] = {"words": options.tess_words.read_text().split()}
     for name, arguments in RECORDED.items():

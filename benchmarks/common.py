@@ -1,7 +1,10 @@
-"""What the speed benchmarks share: the clock, what they say of the machine, and where their results go."""
+"""What the benchmarks share: the clock, what they say of the machine, what their arguments may be, where results go."""
 
 from __future__ import annotations
 
+import argparse
+import os
+import subprocess
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -9,6 +12,8 @@ from typing import Any, TypeVar
 
 import torch
 
+from ser_zoo.cli import tables
+from ser_zoo.errors import SERZooError
 from ser_zoo.evaluation.result import commit, processor, versions
 
 SPEED = Path(__file__).resolve().parent / "results" / "speed"
@@ -18,6 +23,49 @@ RATE = 16_000  # Hz, of everything that is measured
 FLAGS = ("avx2", "avx512f", "avx512_bf16", "avx512_fp16", "amx_tile", "amx_bf16")
 
 Work = TypeVar("Work")
+
+
+def positive(text: str) -> int:
+    """The value of an argument that says how many: a whole number above 0.
+
+    Raises:
+        argparse.ArgumentTypeError: it is another one; nothing would be measured, and that would be written.
+    """
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text} makes no sense; expected a whole number, 1 or more")
+    return int(text)
+
+
+def output_file(text: str) -> Path:
+    """The value of ``--output``: the name of a file, whose folder is made.
+
+    Raises:
+        argparse.ArgumentTypeError: it cannot be written, which is better said before the work than after it.
+    """
+    path = tables.output_file(text)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise argparse.ArgumentTypeError(
+            f"{path.parent} cannot be made: {error.strerror}; expected a folder for files"
+        ) from error
+    if not os.access(path.parent, os.W_OK):
+        raise argparse.ArgumentTypeError(f"{path.parent} cannot be written to; expected a folder for files")
+    return path
+
+
+def in_words(main: Callable[[], None]) -> None:
+    """Call the main function of a benchmark; a mistake of the user ends it with the words that explain it.
+
+    Raises:
+        SystemExit: with these words.
+    """
+    try:
+        main()
+    except SERZooError as error:
+        raise SystemExit(f"error: {str(error).replace('--model.encoder', '--encoder')}") from error
+    except subprocess.CalledProcessError as error:  # its own words stand above
+        raise SystemExit("error: The command that is measured failed, so that there is nothing to write.") from error
 
 
 def fastest(ways: Mapping[str, Callable[[Work], object]], warm: Work, work: Work, repeats: int) -> dict[str, float]:

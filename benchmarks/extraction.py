@@ -25,13 +25,15 @@ from typing import Any
 
 import numpy as np
 import torch
-from common import RATE, SPEED, circumstances, fastest
+from common import RATE, SPEED, circumstances, fastest, in_words, output_file, positive
 from torch.nn import functional as F
 
 from ser_zoo.corpora import create_corpus
 from ser_zoo.data.audio import Preparation
 from ser_zoo.data.waveforms import load_waveforms
 from ser_zoo.encoders import EncoderOptions, FeatureStore, SpeechEncoder
+from ser_zoo.encoders.whisper import WhisperNetwork
+from ser_zoo.errors import EncoderError
 from ser_zoo.evaluation import write_json
 
 RESULT = SPEED / "extraction.json"
@@ -44,10 +46,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--encoder", required=True, help="folder or hub name of a Whisper")
     parser.add_argument("--corpora", nargs="+", default=["emo_db", "ravdess"])
-    parser.add_argument("--clips", type=int, default=300, help="of each corpus; many, so that most find others of their length")
-    parser.add_argument("--repeats", type=int, default=2)
-    parser.add_argument("--output", type=Path, default=RESULT)
+    parser.add_argument(
+        "--clips", type=positive, default=300, help="of each corpus; many, so that most find others of their length"
+    )
+    parser.add_argument("--repeats", type=positive, default=2)
+    parser.add_argument("--output", type=output_file, default=RESULT)
     options = parser.parse_args()
+    if not isinstance(SpeechEncoder(options.encoder).network, WhisperNetwork):
+        raise EncoderError(f"{options.encoder} is no Whisper, and the reference runs nothing else. Pass one with --encoder.")
     corpora = {name: measure(options.encoder, clips_of(name, options.clips), options.repeats) for name in options.corpora}
     result = {
         "encoder": Path(options.encoder).name,
@@ -55,7 +61,6 @@ def main() -> None:
         "corpora": corpora,
         **circumstances(),
     }
-    options.output.parent.mkdir(parents=True, exist_ok=True)
     write_json(options.output, result)
     show(corpora)
 
@@ -150,4 +155,4 @@ def show(corpora: Mapping[str, Mapping[str, Any]]) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    in_words(main)

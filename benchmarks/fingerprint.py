@@ -23,7 +23,7 @@ from typing import Any
 
 import numpy as np
 import soundfile
-from common import circumstances
+from common import circumstances, in_words, output_file, positive
 
 from ser_zoo.corpora import create_corpus
 from ser_zoo.data.audio import Preparation, Waveform, resample
@@ -95,9 +95,9 @@ def main() -> None:
     """Measure, print and write."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--corpora", nargs="+", default=["emo_db", "ravdess"])
-    parser.add_argument("--copies", type=int, default=100, help="recordings of each corpus that are changed in every way")
-    parser.add_argument("--clips", type=int, default=10_000, help="among which copies are searched to see what that costs")
-    parser.add_argument("--output", type=Path, default=RESULT)
+    parser.add_argument("--copies", type=positive, default=100, help="recordings of each corpus that are changed in every way")
+    parser.add_argument("--clips", type=positive, default=10_000, help="among which copies are searched to see what that costs")
+    parser.add_argument("--output", type=output_file, default=RESULT)
     options = parser.parse_args()
     loaded = {name: load_waveforms(create_corpus(name).utterances(), Preparation(RATE)) for name in options.corpora}
     prints, seconds = {}, {}
@@ -225,4 +225,4 @@ def shown(values: Sequence[float]) -> str:
 
 
 if __name__ == "__main__":
-    main()
+    in_words(main)

@@ -22,13 +22,12 @@ import argparse
 import random
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import librosa
 import numpy as np
 import soundfile
-from common import RATE, SPEED, circumstances, fastest
+from common import RATE, SPEED, circumstances, fastest, in_words, output_file, positive
 
 from ser_zoo.corpora import Utterance, create_corpus
 from ser_zoo.data import Preparation
@@ -53,12 +52,11 @@ def main() -> None:
     """Measure, print and write."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--corpora", nargs="+", default=["emo_db", "ravdess"])
-    parser.add_argument("--clips", type=int, default=1440, help="of each corpus, chosen at random; all if it has no more")
-    parser.add_argument("--repeats", type=int, default=3)
-    parser.add_argument("--output", type=Path, default=RESULT)
+    parser.add_argument("--clips", type=positive, default=1440, help="of each corpus, chosen at random; all if it has no more")
+    parser.add_argument("--repeats", type=positive, default=3)
+    parser.add_argument("--output", type=output_file, default=RESULT)
     options = parser.parse_args()
     corpora = {name: measure(utterances_of(name, options.clips), options.repeats) for name in options.corpora}
-    options.output.parent.mkdir(parents=True, exist_ok=True)
     write_json(options.output, {"repeats": options.repeats, "corpora": corpora, **circumstances()})
     show(corpora)
 
@@ -151,4 +149,4 @@ def show(corpora: Mapping[str, Mapping[str, Any]]) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    in_words(main)

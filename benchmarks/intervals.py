@@ -24,7 +24,7 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-from common import circumstances, fastest
+from common import circumstances, fastest, in_words, output_file, positive
 
 from ser_zoo.evaluation import write_json
 from ser_zoo.evaluation.statistics import SIGNIFICANT, Interval, bootstrap_interval, compare_confusions, verdict
@@ -42,8 +42,8 @@ Counts = npt.NDArray[np.int64]
 def main() -> None:
     """Measure, print and write."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--trials", type=int, default=1000)
-    parser.add_argument("--output", type=Path, default=RESULT)
+    parser.add_argument("--trials", type=positive, default=1000)
+    parser.add_argument("--output", type=output_file, default=RESULT)
     options = parser.parse_args()
     generator = np.random.default_rng(0)
     truth = float(chance(generator.normal(0, DEVIATION * math.sqrt(3), 4_000_000)).mean())
@@ -123,4 +123,4 @@ def blocks(first: Counts, second: Counts) -> Counts:
 
 
 if __name__ == "__main__":
-    main()
+    in_words(main)

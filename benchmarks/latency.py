@@ -17,7 +17,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from common import SPEED, base_encoder, circumstances, machine, recipe
+from common import SPEED, base_encoder, circumstances, in_words, machine, output_file, positive, recipe
 
 from ser_zoo.cache import atomic_path
 from ser_zoo.cli.fit import build_parser, model_arguments
@@ -35,16 +35,18 @@ def main() -> None:
     """Measure, print and write."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--encoders", nargs="*", default=[], help="folders or hub names of further encoders")
-    parser.add_argument("--repeats", type=int, default=200, help="measured calls of each")
-    parser.add_argument("--output", type=Path, default=RESULT)
+    parser.add_argument("--repeats", type=positive, default=200, help="measured calls of each")
+    parser.add_argument("--output", type=output_file, default=RESULT)
     options = parser.parse_args()
+    if options.output.suffix == ".md":
+        parser.error(f"argument --output: {options.output} is where the table goes; expected the name of a JSON file")
     precisions = ["float32"] + ["bfloat16"] * ("avx512_bf16" in machine()["flags"])
     with tempfile.TemporaryDirectory() as folder:
         shaped = Path(folder) / "wav2vec2-base-shaped"
         encoders = ["pico", *options.encoders, base_encoder(shaped)]
         rows = [measure(encoder, precision, options.repeats) for encoder in encoders for precision in precisions]
     write_json(options.output, {**circumstances(), "seconds": SECONDS, "repeats": options.repeats, "rows": rows})
-    text = table(rows, options.repeats)
+    text = table(rows, options.repeats, options.output.name)
     with atomic_path(options.output.with_suffix(".md")) as path:
         path.write_text(text, encoding="utf-8")
     print(text)
@@ -70,11 +72,11 @@ def measure(encoder: str, precision: str, repeats: int) -> dict[str, Any]:
     }
 
 
-def table(rows: list[dict[str, Any]], repeats: int) -> str:
+def table(rows: list[dict[str, Any]], repeats: int, source: str) -> str:
     """Markdown, written from the results."""
     lines = [
         f"Latency of the whole of cross_attn: a clip of {SECONDS:g} s, batch 1, {rows[0]['threads']} threads, {repeats} calls.",
-        "Written by `benchmarks/latency.py` from `latency.json`.",
+        f"Written by `benchmarks/latency.py` from `{source}`.",
         "",
         "| encoder | precision | parameters | MACs | p50, ms | p95, ms |",
         "|---|---|---|---|---|---|",
@@ -86,4 +88,4 @@ def table(rows: list[dict[str, Any]], repeats: int) -> str:
 
 
 if __name__ == "__main__":
-    main()
+    in_words(main)

@@ -41,7 +41,7 @@ from typing import Any
 
 import lightning as L
 import torch
-from common import RATE, SPEED, base_encoder, circumstances, fastest, machine, recipe
+from common import RATE, SPEED, base_encoder, circumstances, fastest, in_words, machine, output_file, positive, recipe
 from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.profilers import SimpleProfiler
 from reference import CoAttnReference, CrossAttnReference
@@ -78,9 +78,9 @@ def main() -> None:
     parser.add_argument("--only", nargs="+", choices=PARTS, default=PARTS, help="these parts; default: all")
     parser.add_argument("--encoder", help="folder or hub name of whisper-base's encoder; for epoch and memory")
     parser.add_argument("--models", nargs="+", default=["cta_rnn", "cross_attn"], help="recipes of epoch and memory")
-    parser.add_argument("--repeats", type=int, default=5, help="timed steps")
-    parser.add_argument("--steps", type=int, default=10, help="over which losses are followed")
-    parser.add_argument("--output", type=Path, default=RESULT)
+    parser.add_argument("--repeats", type=positive, default=5, help="timed steps")
+    parser.add_argument("--steps", type=positive, default=10, help="over which losses are followed")
+    parser.add_argument("--output", type=output_file, default=RESULT)
     options = parser.parse_args()
     if options.encoder is None and set(options.only) != {"step"}:
         parser.error("epoch and memory need --encoder")
@@ -100,8 +100,10 @@ def main() -> None:
             "models": {model: memory(model, options.encoder) for model in options.models},
         },
     }
-    results = json.loads(options.output.read_text()) if options.output.is_file() else {}
-    options.output.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        results = json.loads(options.output.read_text()) if options.output.is_file() else {}
+    except ValueError:
+        parser.error(f"argument --output: {options.output} holds no results, but something else; expected another name")
     for part in options.only:
         results[part] = {**measures[part](), **circumstances()}
         write_json(options.output, results)
@@ -444,4 +446,4 @@ def show_memory(models: Mapping[str, Mapping[str, Any]]) -> None:
 SHOW = {"step": show_step, "epoch": show_epoch, "memory": show_memory}
 
 if __name__ == "__main__":
-    main()
+    in_words(main)

@@ -221,4 +221,98 @@ def test_latency_is_of_each_encoder_with_what_it_costs(
     assert 2.7e6 < plain[0]["parameters"]["total"] < 3.2e6
     assert all(row["macs"] > 0 and 0 < row["p50_ms"] <= row["p95_ms"] for row in rows)
     text = output.with_suffix(".md").read_text()
+    assert "from `latency.json`" in text
     assert f"| pico | float32 | {plain[0]['parameters']['total'] / 1e6:.1f} M |" in text
+
+
+# Arguments.
+
+
+@pytest.mark.parametrize(
+    "benchmark", ["extraction", "fingerprint", "front_end", "intervals", "latency", "training"], indirect=True
+)
+def test_a_number_of_nothing_is_refused(
+    benchmark: ModuleType, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    option = {"fingerprint": "copies", "intervals": "trials"}.get(benchmark.__name__, "repeats")
+    for number in ("0", "-3", "some"):
+        with pytest.raises(SystemExit) as ended:
+            run(benchmark, monkeypatch, f"--{option}={number}")
+        assert ended.value.code == 2
+        assert f"argument --{option}: {number} makes no sense; expected a whole number, 1 or more" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "benchmark", ["extraction", "fingerprint", "front_end", "intervals", "latency", "training"], indirect=True
+)
+def test_an_output_that_cannot_be_written_is_refused_before_the_work(
+    benchmark: ModuleType, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "file").touch()
+    for output, words in ((tmp_path, "is a folder"), (tmp_path / "file" / "result.json", "cannot be made")):
+        with pytest.raises(SystemExit):
+            run(benchmark, monkeypatch, f"--output={output}")
+        assert words in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("benchmark", "arguments", "words"),
+    [
+        ("extraction", ["--encoder=/no/encoder"], r"Encoder not found: .* Pass it with --encoder\."),
+        ("extraction", ["--encoder=pico"], "pico is no Whisper"),
+        ("front_end", ["--corpora=emodb"], "Unknown corpus 'emodb'"),
+        ("latency", ["--encoders", "/no/encoder"], "Encoder not found"),
+        ("training", ["--only=epoch", "--encoder=pico", "--models=nothing"], "Unknown model 'nothing'"),
+    ],
+    indirect=["benchmark"],
+)
+def test_a_mistake_ends_a_benchmark_in_words(
+    benchmark: ModuleType, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, arguments: list[str], words: str
+) -> None:
+    monkeypatch.setattr(sys, "argv", [benchmark.__name__, *arguments, f"--output={tmp_path / 'result.json'}"])
+    with pytest.raises(SystemExit, match=f"error: {words}"):
+        benchmark.in_words(benchmark.main)
+    assert not (tmp_path / "result.json").exists()
+
+
+@pytest.mark.parametrize("benchmark", ["training"], indirect=True)
+def test_a_measured_command_that_fails_ends_it_in_words(benchmark: ModuleType) -> None:
+    with pytest.raises(SystemExit, match="error: The command that is measured failed"):
+        benchmark.in_words(lambda: benchmark.peak_memory([sys.executable, "-c", "raise SystemExit(1)"], {}))
+
+
+@pytest.mark.parametrize("benchmark", ["training"], indirect=True)
+def test_a_file_that_holds_no_results_is_not_overwritten(
+    benchmark: ModuleType, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    output = tmp_path / "notes.txt"
+    output.write_text("mine")
+    with pytest.raises(SystemExit):
+        run(benchmark, monkeypatch, "--only=step", f"--output={output}")
+    assert "holds no results" in capsys.readouterr().err
+    assert output.read_text() == "mine"
+
+
+@pytest.mark.parametrize("benchmark", ["latency"], indirect=True)
+def test_the_table_of_latencies_does_not_replace_the_results(
+    benchmark: ModuleType, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit):
+        run(benchmark, monkeypatch, f"--output={tmp_path / 'latency.md'}")
+    assert "latency.md is where the table goes; expected the name of a JSON file" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("benchmark", ["certificates"], indirect=True)
+def test_a_certificate_that_needs_a_list_asks_for_it(
+    benchmark: ModuleType, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "ids.csv").write_text("id,label\n")
+    for arguments, words in (
+        (["--only=tess"], "--only tess needs --tess-words"),
+        (["--only=iemocap"], "--only iemocap needs --iemocap"),
+        ([f"--tess-words={tmp_path / 'none'}"], "argument --tess-words: there is no file"),
+        ([f"--iemocap={tmp_path / 'ids.csv'}"], "has not the columns utterance and label"),
+    ):
+        with pytest.raises(SystemExit):
+            run(benchmark, monkeypatch, *arguments)
+        assert words in capsys.readouterr().err
