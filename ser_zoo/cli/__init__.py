@@ -12,6 +12,7 @@ import os
 import sys
 import warnings
 from collections.abc import Sequence
+from pathlib import Path
 
 from ser_zoo.cli.tables import NAMES
 from ser_zoo.errors import SERZooError, SERZooWarning
@@ -53,6 +54,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         The exit status: 0; 1 for a mistake that is explained on stderr; 2 for a wrong call; 130 after Ctrl-C; 141, as of a
         tool that the signal ends, where the reader of our output (head, less) has closed it.
     """
+    _open_closed()
     try:
         try:
             return _run(argv)
@@ -72,6 +74,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         except OSError:
             _print_no_more(1)
         return 1
+
+
+def _open_closed() -> None:
+    """Let what was closed (``>&-``) lead nowhere: a file that is written could get its number, and somebody's output with it."""
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:
+            setattr(sys, name, Path(os.devnull).open("w"))  # noqa: SIM115 - until the process ends
 
 
 def _print_no_more(*descriptors: int) -> None:

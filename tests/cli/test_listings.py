@@ -51,6 +51,19 @@ def test_a_reader_that_has_closed_our_output_is_told_nothing(arguments: str, unb
     assert ended.returncode == (0 if (arguments, unbuffered) == ("corpora --help", "1") else 141)
 
 
+@pytest.mark.parametrize("arguments", ["--help", "models", "models cnn_attn", "corpora --format=json"])
+def test_output_that_is_closed_is_not_written(arguments: str) -> None:
+    code = "import os, sys; os.close(1); os.execv(sys.executable, [sys.executable, '-m', 'ser_zoo', *sys.argv[1:]])"
+    ended = subprocess.run([sys.executable, "-c", code, *arguments.split()], stderr=subprocess.PIPE, text=True)
+    assert (ended.returncode, ended.stderr) == (0, "")
+
+
+def test_a_mistake_that_nobody_reads_of_keeps_its_status() -> None:
+    code = "import os, sys; os.close(2); os.execv(sys.executable, [sys.executable, '-m', 'ser_zoo', *sys.argv[1:]])"
+    ended = subprocess.run([sys.executable, "-c", code, "models", "nothing"], stdout=subprocess.PIPE, text=True)
+    assert (ended.returncode, ended.stdout) == (1, "")
+
+
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is always full")
 @pytest.mark.parametrize("arguments", ["--help", "models --help", "corpora --format=json"])
 def test_output_that_goes_to_a_full_disk_is_told_of_in_one_line(arguments: str) -> None:
