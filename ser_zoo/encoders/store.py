@@ -284,6 +284,10 @@ class _Shard:
         self.path = path
         self._file: Any = None  # safetensors has no types
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Without the file, which a copy or another process opens for itself."""
+        return {**self.__dict__, "_file": None}
+
     def metadata(self) -> dict[str, str]:
         """Id -> hash of audio and checksum, of every tensor.
 

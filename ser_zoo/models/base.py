@@ -185,12 +185,13 @@ class SERModule(FeatureModule):
         confusion.reset()
 
     def setup(self, stage: str) -> None:
-        """Check that data and encoder have the sample rate of the network, and that training changes what it can change.
+        """Check that data and encoder have the sample rate of the network, that the data number the classes as the model does,
+        and that training changes what it can change.
 
         Waveforms are left out of the data's batches where training will not read them.
 
         Raises:
-            SERZooError: they have not; waveforms are to change under a frozen encoder; features are to change and there
+            SERZooError: they have not; weights are to be of 16 bits; waveforms are to change under a frozen encoder; features are to change and there
                 are none; or classes are to be balanced twice.
         """
         data = self._data_module()
@@ -202,10 +203,27 @@ class SERModule(FeatureModule):
                     "--data.sample_rate and --model.sample_rate, and an encoder made for it."
                 )
 
+        if data is not None and stage != "predict" and not self._numbered_as(data.labels):
+            raise SERZooError(
+                f"{self.name} tells {', '.join(self.labels)} apart, in this order, but {data.corpus.name} here has "
+                f"{', '.join(data.labels)}, so that one's numbers would be the other's classes. Pass the labels of the data "
+                "(create_model(..., labels=data.labels)); for a trained model that knows them all, call "
+                "data.number_as(model.labels)."
+            )
+        if self._trainer is not None and (precision := str(self.trainer.precision)).endswith("16-true"):
+            raise SERZooError(
+                f"precision {precision} does not go with these models: their weights are float32, as what is computed before "
+                "the first of them is. Expected 32-true, or bf16-mixed (16-mixed on a GPU)."
+            )
         if stage == "fit":
             self._check_training(data)
         if data is not None:  # before a schedule asks how many batches there are, for which loaders are made
             data.silent = stage == "fit" and self.silent
+
+    def _numbered_as(self, labels: Sequence[str]) -> bool:
+        """Whether the outputs are these classes: as many, and none that has a name here under the number of another."""
+        own = {label: number for number, label in enumerate(self.labels)}
+        return len(labels) == len(own) and all(own.get(label, number) == number for number, label in enumerate(labels))
 
     def _check_training(self, data: SERDataModule | None) -> None:
         if data is not None and data.varying and self.encoder is not None and self.encoder.frozen and self.keeps_states:

@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import math
+import pickle
 from collections.abc import Iterator
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
@@ -184,6 +186,31 @@ def test_another_sample_rate_of_the_data_is_refused(emo_db: Path) -> None:
     data = SERDataModule("emo_db", str(emo_db), sample_rate=16_000)
     with pytest.raises(SERZooError, match="expects 22050 Hz, but its data has 16000 Hz"):
         L.Trainer(max_epochs=1, **QUIET).fit(small_cnn(data), datamodule=data)
+
+
+@pytest.mark.parametrize("known", [["sadness", "neutral", "happiness", "anger"], ["anger", "sadness"]])
+def test_data_that_number_the_classes_otherwise_are_refused(small_emo_db: Path, known: list[str]) -> None:
+    data, trainer = SERDataModule("emo_db", str(small_emo_db)), L.Trainer(max_epochs=1, **QUIET)
+    for use in (trainer.fit, trainer.validate, trainer.test):
+        with pytest.raises(SERZooError, match=f"mfcc_stats tells {', '.join(known)} apart, in this order, but emo_db"):
+            use(create_model("mfcc_stats", known), datamodule=data)
+
+
+@pytest.mark.parametrize("precision", ["bf16-true", "16-true"])
+def test_weights_of_16_bits_are_refused_by_any_trainer(small_emo_db: Path, precision: Any) -> None:
+    data = SERDataModule("emo_db", str(small_emo_db))
+    with pytest.raises(SERZooError, match=f"precision {precision} does not go with these models"):
+        L.Trainer(max_epochs=1, precision=precision, **QUIET).fit(create_model("mfcc_stats", data.labels), datamodule=data)
+
+
+def test_a_model_and_its_data_can_be_copied_and_pickled_after_a_training(small_emo_db: Path) -> None:
+    data = SERDataModule("emo_db", str(small_emo_db))
+    model = create_model("probe", data.labels, encoder="pico")
+    trainer = L.Trainer(max_epochs=1, **QUIET)
+    trainer.fit(model, datamodule=data)
+    expected = trainer.test(model, datamodule=data, verbose=False)
+    for copied, again in ((deepcopy(model), deepcopy(data)), pickle.loads(pickle.dumps((model, data)))):
+        assert L.Trainer(**QUIET).test(copied, datamodule=again, verbose=False) == expected
 
 
 @pytest.mark.parametrize(("name", "settings"), [("probe", {"state_scaling": "squash"}), ("cta_rnn", {"stride": 4})])
