@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import difflib
 import importlib
-from collections.abc import Iterable, Mapping
-from typing import TypeVar
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
-from ser_zoo.errors import UnknownNameError
+from ser_zoo.errors import SERZooError, UnknownNameError
 
 T = TypeVar("T")
 
@@ -30,6 +30,22 @@ def lookup(table: Mapping[str, T], name: str, kind: str) -> T:
         return table[name]
     hint = did_you_mean(name, table) or f"Known: {', '.join(sorted(table))}."
     raise UnknownNameError(f"Unknown {kind} {name!r}. {hint}")
+
+
+def expect_known(of: type | Callable[..., object], values: Mapping[str, Any], group: str) -> None:
+    """Refuse values that are none of the choices that their annotations list.
+
+    Args:
+        of: class or function whose annotations name the choices; what has none is let pass.
+        values: by the names of their options.
+        group: of the options, such as ``--model``.
+
+    Raises:
+        SERZooError: a choice is unknown.
+    """
+    for name, kind in get_type_hints(of).items():
+        if get_origin(kind) is Literal and name in values and (chosen := values[name]) not in get_args(kind):
+            raise SERZooError(f"{group}.{name} {chosen!r} is unknown. Expected one of {', '.join(get_args(kind))}.")
 
 
 def did_you_mean(name: str, known: Iterable[str], alike: float = 0.5) -> str:

@@ -77,7 +77,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _open_closed() -> None:
-    """Let what was closed (``>&-``) lead nowhere: a file that is written could get its number, and somebody's output with it."""
+    """Let what was closed (``>&-``) lead nowhere: a file could get its number, and somebody's output with it."""
     for name in ("stdout", "stderr"):
         if getattr(sys, name) is None:
             setattr(sys, name, Path(os.devnull).open("w"))  # noqa: SIM115 - until the process ends

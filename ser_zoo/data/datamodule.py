@@ -34,7 +34,7 @@ from ser_zoo.data.sampler import BucketSampler
 from ser_zoo.data.waveforms import Waveforms, load_waveforms
 from ser_zoo.errors import ProtocolError, SERZooError, SERZooWarning
 from ser_zoo.protocols import RandomRows, Row, Split, check_split, cross_protocol, find_protocol
-from ser_zoo.registry import lookup
+from ser_zoo.registry import expect_known, lookup
 
 # What a row of its own can have done to it, besides a changed speed (``speed0.9``).
 ROW_CHANGES: Mapping[str, Callable[[Waveform, np.random.Generator], Waveform]] = {
@@ -120,6 +120,7 @@ class SERDataModule(L.LightningDataModule):
         super().__init__()
         # Not by Lightning to loggers: it refuses two meanings of `labels`, which is a space here and the classes in a model.
         self.save_hyperparameters(logger=False)
+        expect_known(SERDataModule.__init__, self.hparams, "--data")
         trained, tested = (tuple(part.strip() for part in given.split(",")) if given else () for given in (corpus, test))
         if shots < 0:
             raise SERZooError(f"--data.shots {shots} makes no sense; expected 0 or more.")

@@ -15,8 +15,9 @@ from ser_zoo.corpora.base import short_list
 from ser_zoo.data import read_audio
 from ser_zoo.data.audio import Waveform
 from ser_zoo.data.datamodule import collate
-from ser_zoo.errors import AudioError, SERZooWarning
+from ser_zoo.errors import AudioError, SERZooError, SERZooWarning
 from ser_zoo.models.base import SERModule
+from ser_zoo.registry import expect_known
 
 FRAME = 0.025  # seconds; what the encoders here, and most spectrograms, make their shortest frame of
 SUFFIXES = (".wav", ".flac", ".ogg", ".mp3", ".aiff", ".aif")
@@ -40,14 +41,14 @@ class Prediction(NamedTuple):
     temperature: float | None
 
 
-def audio_paths(inputs: Iterable[Path | str]) -> list[Path]:
-    """The recordings that files and folders stand for; folders are searched to any depth, and through links.
+def audio_paths(inputs: Iterable[Path | str] | Path | str) -> list[Path]:
+    """The recordings that files and folders, or one of them, stand for; folders are searched to any depth, and through links.
 
     Raises:
         AudioError: an input does not exist, or a folder holds no recording.
     """
     paths: list[Path] = []
-    for item in map(Path, inputs):
+    for item in map(Path, [inputs] if isinstance(inputs, Path | str) else inputs):
         if item.is_dir():
             found = sorted(_recordings(item))
             if not found:
@@ -83,7 +84,7 @@ def _recordings(folder: Path) -> Iterator[Path]:
 
 def predict(
     model: SERModule,
-    inputs: Iterable[Path | str],
+    inputs: Iterable[Path | str] | Path | str,
     batch_size: int = 16,
     progress: bool = False,
     calibrated: bool = True,
@@ -93,7 +94,7 @@ def predict(
 
     Args:
         model: as ``load_model`` gives it.
-        inputs: files and folders.
+        inputs: files and folders, or one of them.
         batch_size: recordings at a time.
         progress: show a bar, if stderr is a terminal.
         calibrated: apply the model's temperature, if it has one that validation speakers determined. Labels are the same
@@ -105,7 +106,11 @@ def predict(
 
     Raises:
         AudioError: an input does not exist or cannot be decoded; with ``skip``, none can.
+        SERZooError: an unknown ``on_bad_audio``, or ``batch_size`` is less than 1.
     """
+    expect_known(predict, {"on_bad_audio": on_bad_audio}, "predict")
+    if batch_size < 1:
+        raise SERZooError(f"predict.batch_size {batch_size} makes no sense; expected 1 or more.")
     paths = audio_paths(inputs)
     fitted = model.calibration
     temperature = fitted.temperature if calibrated and fitted is not None and fitted.doubt is None else None

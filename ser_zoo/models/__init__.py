@@ -9,8 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
 
-from ser_zoo.models.checks import expect_known
-from ser_zoo.registry import lookup, resolve
+from ser_zoo.registry import expect_known, lookup, resolve
 
 if TYPE_CHECKING:
     from ser_zoo.models.base import SERModule
@@ -130,7 +129,7 @@ def create_model(name: str, labels: Sequence[str], **arguments: Any) -> SERModul
         SERZooError: an argument is none of its choices, or makes no sense.
     """
     architecture = model_class(name)
-    expect_known(architecture.__init__, arguments)
+    expect_known(architecture.__init__, arguments, "--model")
     return architecture(labels=labels, **arguments)
 
 

@@ -80,7 +80,7 @@ class SERModule(FeatureModule):
 
     Raises:
         UnknownNameError: ``optim`` is a mapping with a field that there is not.
-        SERZooError: fewer than two labels, a name twice, or a sample rate below 1.
+        SERZooError: no list of labels, fewer than two, a name twice, or a sample rate below 1.
     """
 
     name: ClassVar[str]
@@ -90,8 +90,8 @@ class SERModule(FeatureModule):
 
     def __init__(self, labels: Sequence[str], optim: Optim | Mapping[str, Any], sample_rate: int) -> None:
         super().__init__(optim if isinstance(optim, Optim) else _on_default(type(self), optim))
-        if len(set(labels)) != len(labels) or len(labels) < 2:
-            raise SERZooError(f"A model needs two or more different labels; found {list(labels)}.")
+        if isinstance(labels, str) or len(set(labels)) != len(labels) or len(labels) < 2:
+            raise SERZooError(f"A model needs a list of two or more different labels; found {labels!r}.")
         expect_between(1, sample_rate=sample_rate)
         self.labels = list(labels)
         self.sample_rate = sample_rate
@@ -185,14 +185,13 @@ class SERModule(FeatureModule):
         confusion.reset()
 
     def setup(self, stage: str) -> None:
-        """Check that data and encoder have the sample rate of the network, that the data number the classes as the model does,
-        and that training changes what it can change.
+        """Check that data and encoder have the network's sample rate, data its classes, and that training changes what it can.
 
         Waveforms are left out of the data's batches where training will not read them.
 
         Raises:
-            SERZooError: they have not; weights are to be of 16 bits; waveforms are to change under a frozen encoder; features are to change and there
-                are none; or classes are to be balanced twice.
+            SERZooError: they have not; weights are to be of 16 bits; waveforms are to change under a frozen encoder; features
+                are to change and there are none; or classes are to be balanced twice.
         """
         data = self._data_module()
         found = {"data": data and data.preparation.sample_rate, "encoder": self.encoder and self.encoder.sample_rate}

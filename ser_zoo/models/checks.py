@@ -1,10 +1,8 @@
-"""Refuse numbers and choices that make no sense before a network is built of them, by the name of the option that sets them."""
+"""Refuse numbers that make no sense before a network is built of them, by the name of the option that sets them."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
 from math import isfinite
-from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from ser_zoo.errors import SERZooError
 
@@ -41,19 +39,3 @@ def expect_multiple(of: int, reason: str, **values: int) -> None:
     for name, value in values.items():
         if value % of:
             raise SERZooError(f"--model.{name} {value} makes no sense; expected a multiple of {of}, {reason}.")
-
-
-def expect_known(of: type | Callable[..., object], values: Mapping[str, Any], group: str = "--model") -> None:
-    """Refuse values that are none of the choices that their annotations list.
-
-    Args:
-        of: class or function whose annotations name the choices; what has none is let pass.
-        values: by the names of their options.
-        group: of the options.
-
-    Raises:
-        SERZooError: a choice is unknown.
-    """
-    for name, kind in get_type_hints(of).items():
-        if get_origin(kind) is Literal and name in values and (chosen := values[name]) not in get_args(kind):
-            raise SERZooError(f"{group}.{name} {chosen!r} is unknown. Expected one of {', '.join(get_args(kind))}.")

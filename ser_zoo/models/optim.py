@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 from ser_zoo.errors import SERZooError
-from ser_zoo.models.checks import expect_between, expect_known
+from ser_zoo.models.checks import expect_between
+from ser_zoo.registry import expect_known
 
 
 @dataclass(frozen=True)
@@ -67,7 +68,7 @@ class Optim:
         Raises:
             SERZooError: a choice is unknown, a number is out of its range, or a setting has nothing to act on.
         """
-        expect_known(type(self), vars(self), group="--model.optim")
+        expect_known(type(self), vars(self), "--model.optim")
         unbounded = ("lr", "encoder_lr", "weight_decay", "focal_gamma", "mixup", "linear_delta", "time_masks", "channel_masks")
         shares = ("warmup", "time_width", "channel_width", "label_smoothing", "encoder_rest")
         expect_between(0, group="--model.optim", **{name: getattr(self, name) for name in unbounded})

@@ -18,7 +18,7 @@ import torch
 import ser_zoo
 from ser_zoo.cli import main
 from ser_zoo.data import SERDataModule
-from ser_zoo.errors import AudioError, EncoderError, MismatchError, RunError, SERZooWarning
+from ser_zoo.errors import AudioError, EncoderError, MismatchError, RunError, SERZooError, SERZooWarning
 from ser_zoo.evaluation import protocol_of, read_result
 from ser_zoo.inference import (
     Checkpoint,
@@ -401,6 +401,17 @@ def test_predict_agrees_with_the_stored_predictions(checkpoint: Path, small_emo_
         line = stored[item.path.stem]
         assert item.label == line["predicted"]
         assert item.probability == pytest.approx(float(line[f"probability_{item.label}"]), abs=1e-4)
+
+
+def test_predict_takes_one_path_for_itself(checkpoint: Path, small_emo_db: Path) -> None:
+    model, path = load_model(checkpoint), small_emo_db / "wav" / "03a01Wa.wav"
+    assert predict(model, path) == predict(model, str(path)) == predict(model, [path])
+
+
+@pytest.mark.parametrize("wrong", [{"batch_size": 0}, {"on_bad_audio": "ignore"}])
+def test_predict_refuses_what_it_cannot_do(wrong: dict[str, Any], checkpoint: Path, small_emo_db: Path) -> None:
+    with pytest.raises(SERZooError, match=rf"predict\.{next(iter(wrong))} "):
+        predict(load_model(checkpoint), [small_emo_db], **wrong)
 
 
 def test_predict_prepares_recordings_as_in_training(checkpoint: Path, small_emo_db: Path, tmp_path: Path) -> None:

@@ -545,6 +545,12 @@ def test_a_fold_that_does_not_exist_is_refused_at_once(small_emo_db: Path, fold:
         module(small_emo_db, fold=fold)
 
 
+@pytest.mark.parametrize("name", ["cache", "on_bad_audio"])
+def test_a_choice_that_there_is_not_is_refused_at_once(small_emo_db: Path, name: str) -> None:
+    with pytest.raises(SERZooError, match=rf"--data\.{name} 'neither' is unknown\. Expected one of "):
+        SERDataModule("emo_db", str(small_emo_db), **{name: "neither"})
+
+
 @pytest.mark.parametrize("name", ["batch_size", "sample_rate", "max_seconds", "crop_seconds", "cache_gib"])
 @pytest.mark.parametrize("value", [0, -1, math.nan])
 def test_sizes_that_make_no_sense_are_refused_at_once(small_emo_db: Path, name: str, value: float) -> None:

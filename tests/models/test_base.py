@@ -188,6 +188,11 @@ def test_another_sample_rate_of_the_data_is_refused(emo_db: Path) -> None:
         L.Trainer(max_epochs=1, **QUIET).fit(small_cnn(data), datamodule=data)
 
 
+def test_a_text_is_no_list_of_labels() -> None:
+    with pytest.raises(SERZooError, match="needs a list of two or more different labels; found 'abcd'"):
+        create_model("mfcc_stats", "abcd")
+
+
 @pytest.mark.parametrize("known", [["sadness", "neutral", "happiness", "anger"], ["anger", "sadness"]])
 def test_data_that_number_the_classes_otherwise_are_refused(small_emo_db: Path, known: list[str]) -> None:
     data, trainer = SERDataModule("emo_db", str(small_emo_db)), L.Trainer(max_epochs=1, **QUIET)
