@@ -51,7 +51,7 @@ from lightning.pytorch.callbacks import (
     ThroughputMonitor,
     WeightAveraging,
 )
-from lightning.pytorch.loggers import CSVLogger, Logger
+from lightning.pytorch.loggers import CSVLogger
 from lightning.pytorch.plugins import TorchCheckpointIO
 from lightning.pytorch.utilities import rank_zero_only, rank_zero_warn
 
@@ -420,15 +420,17 @@ def train_fold(
     model = create_model(run.model, labels=data.labels, **run.arguments)
     newest = _newest(folder)
     chosen = newest if run.monitor == LAST else _best(folder, run.monitor)
-    tracker = None
-    if run.tracking is not None:
-        tracker = FoldTracker(run.tracking, model, data, run.seed, settings(run, model, data), folder)
-    clock = Clock()
-    trainer = _trainer(run, folder, [*dict.fromkeys((chosen, newest)), *callbacks, clock], tracker)
+    clock, tracker = Clock(), None
+    trainer = _trainer(run, folder, [*dict.fromkeys((chosen, newest)), *callbacks, clock])
     with _claimed(trainer, folder, config, resume):
+        if run.tracking is not None:  # not before the trainer has taken its arguments and the fold is ours
+            tracker = FoldTracker(run.tracking, model, data, run.seed, settings(run, model, data), folder)
+            tracker.follow(trainer)
         _fit(trainer, model, data, last if begun else None)
         seconds = clock.seconds
         if not chosen.best_model_path:
+            if tracker is not None:
+                tracker.fail()
             raise RunError(
                 f"The training of {folder} ended without a checkpoint: no epoch was trained to its end and gave a value of "
                 f"{run.monitor}. Expected at least one, with its validation: see --trainer.max_epochs, max_steps, "
@@ -809,7 +811,7 @@ def _refit(
     followed = [] if tracker is None else [tracker]
     clock = Clock()
     callbacks = [_newest(folder, REFIT), StopAfter(epochs), collector, *followed, clock]
-    trainer = _trainer(again, folder, callbacks, None, "refit-curves")
+    trainer = _trainer(again, folder, callbacks, "refit-curves")
     checkpoint = folder / "checkpoints" / f"{REFIT}.ckpt"
     begun = resume and checkpoint.is_file()
     if not begun or _epoch(checkpoint) + 1 < epochs:  # else it was interrupted after its end
@@ -874,9 +876,7 @@ def _read(checkpoint: Path, key: str) -> Any:
         ) from error
 
 
-def _trainer(
-    run: Run, folder: Path, callbacks: Sequence[Callback], tracker: FoldTracker | None, curves: str = "curves"
-) -> L.Trainer:
+def _trainer(run: Run, folder: Path, callbacks: Sequence[Callback], curves: str = "curves") -> L.Trainer:
     arguments, own = dict(run.trainer), _own_callbacks(run)
     for kind, reason in IDLE.items():
         if any(isinstance(callback, kind) for callback in own):
@@ -888,12 +888,8 @@ def _trainer(
     logger = arguments.get("logger")
     if callable(logger):
         logger = logger()
-    if logger is None or (logger is True and tracker is not None):
+    if logger is None or (logger is True and run.tracking is not None):
         logger = CSVLogger(folder, name=curves)  # a resumed training adds a version to it
-    if tracker is not None:
-        others = [] if logger is False else [logger] if isinstance(logger, Logger) else logger
-        logger = [*others, tracker.logger]
-        added.append(tracker)
     arguments["logger"] = logger
     trainer = make_trainer({**arguments, "callbacks": added})
     if type(trainer.strategy.checkpoint_io) is TorchCheckpointIO:

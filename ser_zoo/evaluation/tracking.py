@@ -95,7 +95,7 @@ class FoldTracker(Callback):
         folder: of the fold.
 
     Attributes:
-        logger: to be given to the trainer, which writes the learning curves by it.
+        logger: by which the trainer that it follows writes the learning curves.
 
     Raises:
         RunError: W&B refuses the run or cannot be reached.
@@ -110,8 +110,18 @@ class FoldTracker(Callback):
         self.run = self._begin(given, model.name, seed, config)
         self.logger = RowLogger(experiment=self.run, save_dir=folder, **of_logger)
 
+    def follow(self, trainer: L.Trainer) -> None:
+        """Have a trainer write its curves into the run, beside its other loggers, and tell of its failure."""
+        trainer.loggers = [*trainer.loggers, self.logger]
+        callbacks: list[Callback] = vars(trainer)["callbacks"]
+        callbacks.append(self)
+
     def on_exception(self, trainer: L.Trainer, pl_module: L.LightningModule, exception: BaseException) -> None:
         """End the run as failed."""
+        self.fail()
+
+    def fail(self) -> None:
+        """End the run as failed, before its folder may be given back."""
         if self.run is not None:
             self.run.finish(exit_code=1)
 

@@ -282,6 +282,16 @@ def test_a_training_that_fails_ends_its_run_as_failed(
     assert (run.config["model"], run.config["config"]["model"]["channels"]) == ("cnn_attn", 16)
 
 
+@pytest.mark.parametrize("refused", ["--trainer.precision=64", "--trainer.max_epochs=0"])
+def test_a_training_that_is_refused_gives_its_folder_back_with_its_run(
+    small_emo_db: Path, tmp_path: Path, refused: str
+) -> None:
+    command = fit_command(small_emo_db, tmp_path / "r", "--wandb", epochs=1)
+    assert main([*command, refused]) == 1
+    assert not (tmp_path / "r").exists()
+    assert main(command) == 0
+
+
 def test_disabled_by_the_environment_trains_as_usual(
     small_emo_db: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
