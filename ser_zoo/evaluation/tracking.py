@@ -7,6 +7,7 @@ numbers at the end are those of the stored row. Where nobody is logged in everyt
 
 from __future__ import annotations
 
+import atexit
 import json
 import os
 from argparse import Namespace
@@ -200,6 +201,8 @@ class FoldTracker(Callback):
                 f"W&B did not begin a run: {error}. Nothing was trained. Set WANDB_MODE=offline to write it into {self.folder} "
                 "and send it later with wandb sync, or leave --wandb out."
             ) from error
+        # Whatever ends the program before has failed; wandb does not learn of it from a program that ends with an exit status.
+        atexit.register(run.finish, exit_code=1)
         run.define_metric(STEP)
         run.define_metric("*", step_metric=STEP, step_sync=True)
         return run

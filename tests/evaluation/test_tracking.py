@@ -27,7 +27,7 @@ from ser_zoo.evaluation.result import Scored
 from ser_zoo.evaluation.tracking import FoldTracker, attention_picture, choose_mode, describe, world_of
 from ser_zoo.features import Frames
 from ser_zoo.models.cnn_attn import CNNAttn
-from tests.cli.commands import QUICK, fit_command
+from tests.cli.commands import QUICK, fit_command, ser_zoo
 from tests.models.small import small_model
 from tests.tiny import tiny_encoder
 
@@ -280,6 +280,13 @@ def test_a_training_that_fails_ends_its_run_as_failed(
     run = Offline(tmp_path / "r" / "fold-1")
     assert run.exit.exit_code == 1
     assert (run.config["model"], run.config["config"]["model"]["channels"]) == ("cnn_attn", 16)
+
+
+def test_a_training_whose_result_is_refused_ends_its_run_as_failed(small_emo_db: Path, tmp_path: Path) -> None:
+    ended = ser_zoo(*fit_command(small_emo_db, tmp_path / "r", "--wandb", "--model.optim.lr=1e38", epochs=1))
+    assert ended.returncode == 1
+    assert "The training diverged" in ended.stderr
+    assert Offline(tmp_path / "r" / "fold-1").exit.exit_code == 1
 
 
 @pytest.mark.parametrize("refused", ["--trainer.precision=64", "--trainer.max_epochs=0"])
