@@ -43,5 +43,9 @@ class RunError(SERZooError):
     """A run folder is in the way, is incomplete, or belongs to another configuration."""
 
 
+class InterruptedRunError(RunError):
+    """Ctrl-C, or the SIGTERM of a scheduler, has ended a training; it can go on."""
+
+
 class SERZooWarning(UserWarning):
     """Something the user should know and may accept, such as an incomplete release."""

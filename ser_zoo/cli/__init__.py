@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ser_zoo.cli.tables import NAMES
-from ser_zoo.errors import SERZooError, SERZooWarning
+from ser_zoo.errors import InterruptedRunError, SERZooError, SERZooWarning
 
 VERBS = {
     "fit": "train on a fold (or all folds), test the best checkpoint, write the result row",
@@ -51,7 +51,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         argv: the arguments after the program's name; None takes those of the process.
 
     Returns:
-        The exit status: 0; 1 for a mistake that is explained on stderr; 2 for a wrong call; 130 after Ctrl-C; 141, as of a
+        The exit status: 0; 1 for a mistake that is explained on stderr; 2 for a wrong call; 130 after Ctrl-C, or where a
+        training is ended by SIGTERM; 141, as of a
         tool that the signal ends, where the reader of our output (head, less) has closed it.
     """
     _open_closed()
@@ -126,7 +127,7 @@ def _run(argv: Sequence[str] | None) -> int:
             return status
         except SERZooError as error:
             print(f"ser-zoo: error: {error}", file=sys.stderr)
-            return 1
+            return 130 if isinstance(error, InterruptedRunError) else 1
         except KeyboardInterrupt:
             print("ser-zoo: interrupted", file=sys.stderr)
             return 130

@@ -57,7 +57,7 @@ from lightning.pytorch.utilities import rank_zero_only, rank_zero_warn
 
 from ser_zoo.cache import atomic_path
 from ser_zoo.data import SERDataModule
-from ser_zoo.errors import RunError, SERZooError, SERZooWarning
+from ser_zoo.errors import InterruptedRunError, RunError, SERZooError, SERZooWarning
 from ser_zoo.evaluation.calibration import calibrate
 from ser_zoo.evaluation.result import (
     ROW,
@@ -658,7 +658,7 @@ def _claimed(trainer: L.Trainer, folder: Path, config: str, resume: bool) -> Ite
     try:
         yield
     except (SERZooError, MisconfigurationException) as error:
-        refused = trainer.global_step == 0 and not isinstance(error.__cause__, SystemExit)  # that was Ctrl-C
+        refused = trainer.global_step == 0 and not isinstance(error, InterruptedRunError)
         if refused and trainer.is_global_zero and folder in made:
             shutil.rmtree(folder, ignore_errors=True)
             for parent in made[1:]:
@@ -708,7 +708,7 @@ def _interruptible(trainer: L.Trainer) -> Iterator[None]:
         yield
     except SystemExit as error:
         if trainer.interrupted:  # Lightning's answer to Ctrl-C
-            raise RunError(f"Interrupted. Repeat the command with --ckpt_path {LAST} to go on.") from error
+            raise InterruptedRunError(f"Interrupted. Repeat the command with --ckpt_path {LAST} to go on.") from error
         raise
 
 

@@ -32,7 +32,7 @@ from lightning.pytorch.callbacks import Callback
 
 from ser_zoo.cache import atomic_path
 from ser_zoo.data import SERDataModule
-from ser_zoo.errors import ProtocolError, RunError, SERZooError
+from ser_zoo.errors import InterruptedRunError, ProtocolError, RunError, SERZooError
 from ser_zoo.evaluation.run import Run, fold_folder, train_fold, without_summary
 from ser_zoo.registry import lookup
 from ser_zoo.settings import deciding
@@ -355,9 +355,9 @@ def _try(
         value = _score(trial, sweep, plan(_draw(trial, sweep)), folds, place)
     except optuna.TrialPruned:
         state = optuna.trial.TrialState.PRUNED
+    except InterruptedRunError as error:
+        raise InterruptedRunError(f"Interrupted. Repeat the command to go on with {folder}.") from error
     except Exception as error:  # whatever it is, other settings may do without it
-        if isinstance(error.__cause__, SystemExit):  # Ctrl-C during the training
-            raise RunError(f"Interrupted. Repeat the command to go on with {folder}.") from error
         with atomic_path(place / "error.txt") as temporary:
             temporary.write_text(traceback.format_exc())
         trial.set_user_attr(ERROR, f"{type(error).__name__}: {error}")

@@ -16,7 +16,7 @@ import pytest
 from ser_zoo import __version__
 from ser_zoo.cli import corpora, main, models, tables
 from ser_zoo.corpora import CORPORA
-from ser_zoo.errors import SERZooError, SERZooWarning
+from ser_zoo.errors import InterruptedRunError, SERZooError, SERZooWarning
 from ser_zoo.models import list_models, model_class
 from tests.cli.commands import cells
 from tests.releases import write_emo_db
@@ -80,6 +80,7 @@ def test_output_that_goes_to_a_full_disk_is_told_of_in_one_line(arguments: str) 
     [
         (SERZooError("No such thing."), 1, "error: No such thing."),
         (KeyboardInterrupt(), 130, "interrupted"),
+        (InterruptedRunError("Interrupted. Repeat the command."), 130, "error: Interrupted. Repeat the command."),
         (OSError(28, "No space left on device"), 1, "error: Cannot write: No space left on device. Expected room"),
         (PermissionError(13, "Permission denied", "/a/b"), 1, "error: Cannot use /a/b: Permission denied. Expected a place"),
     ],

@@ -23,7 +23,7 @@ from lightning.pytorch.trainer.states import TrainerStatus
 from lightning.pytorch.utilities import rank_zero_only
 
 from ser_zoo.data import SERDataModule
-from ser_zoo.errors import LeakError, RunError, SERZooError
+from ser_zoo.errors import InterruptedRunError, LeakError, RunError, SERZooError
 from ser_zoo.evaluation import Run, read_result, run_fold, run_folds, score_checkpoint, summarise
 from ser_zoo.evaluation import run as room
 from ser_zoo.evaluation.result import processor
@@ -309,7 +309,7 @@ def test_an_interruption_after_the_training_says_how_to_go_on(
 
     monkeypatch.setattr(L.Trainer, stage, interrupted)
     run = Run("mfcc_stats", trainer={**QUIET, "max_epochs": 1})
-    with pytest.raises(RunError, match=r"Interrupted\. Repeat the command with --ckpt_path last"):
+    with pytest.raises(InterruptedRunError, match=r"Interrupted\. Repeat the command with --ckpt_path last"):
         run_fold(run, small_data(small_emo_db, sample_rate=16_000), tmp_path)
 
 

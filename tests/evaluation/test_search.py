@@ -15,7 +15,7 @@ from lightning.pytorch.callbacks import Callback
 from torch import tensor
 
 from ser_zoo.data import SERDataModule
-from ser_zoo.errors import ProtocolError, RunError, SERZooError
+from ser_zoo.errors import InterruptedRunError, ProtocolError, RunError, SERZooError
 from ser_zoo.evaluation import Run, search
 from ser_zoo.evaluation.search import Planned, Sweep, Trial, ranked, read_sweep, run_search, validate_fold
 from ser_zoo.settings import as_arguments, deciding
@@ -248,12 +248,12 @@ def test_an_interrupted_search_ends_like_an_uninterrupted_one(method: str, searc
         if len(calls) == 3:
             raise KeyboardInterrupt
         if len(calls) == 7:  # as the trainer's answer to Ctrl-C arrives
-            raise RunError("interrupted") from SystemExit()
+            raise InterruptedRunError
         return by_rate(*given)
 
     with pytest.raises(KeyboardInterrupt):
         searcher(killed, 14, "parts")
-    with pytest.raises(RunError, match="Repeat the command"):
+    with pytest.raises(InterruptedRunError, match="Repeat the command"):
         searcher(killed, 14, "parts")
     parts, account = searcher(killed, 14, "parts")
     assert [(trial.values, trial.value) for trial in parts] == whole
