@@ -175,7 +175,7 @@ def build_parser(model: str | None, corpus: str | None = None) -> LightningArgum
         "--ckpt_path",
         type=str | None,
         default=None,
-        help="last: go on with the newest run of this name that has a checkpoint; or a last.ckpt",
+        help="last: go on with the newest run of this name and configuration that has a checkpoint; or a last.ckpt",
     )
     parser.add_argument(
         "--wandb",

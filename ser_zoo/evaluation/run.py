@@ -568,8 +568,8 @@ def choose_root(
         name: of the run, below ``runs``.
         folds: that will be run.
         chosen: the user's own folder; None makes one of ``name``, with a number when the folds are there already.
-        resume: take the newest run of that name instead of a new one; one that holds a checkpoint of these folds before one
-            that does not, which a failed start may have left.
+        resume: take the newest run of that name instead of a new one; one of this configuration before others, and one that
+            holds a checkpoint of these folds before one that does not, which a failed start may have left.
         apart: says which fold in a folder is of another configuration than what will be run; empty: none.
 
     Raises:
@@ -582,7 +582,11 @@ def choose_root(
         raise RunError("With an external launcher the processes cannot agree on a run folder. Pass --run_dir.")
     base = chosen or Path("runs") / name
     if resume:
-        root = chosen or max(_siblings(base), key=lambda path: (_trained(path, folds), _number(base, path)), default=base)
+        root = chosen or max(
+            _siblings(base),
+            key=lambda path: (not apart(path), _trained(path, folds), _number(base, path)),
+            default=base,
+        )
         if not root.is_dir():
             raise RunError(f"Nothing to resume: there is no run {root}. Leave --ckpt_path out to start it.")
         if other := apart(root):

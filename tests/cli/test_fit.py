@@ -213,6 +213,21 @@ def test_folds_of_one_configuration_share_a_folder_and_others_get_their_own(
     assert folds == {f"{name}/fold-2", f"{name}-2/fold-3", f"{name}/fold-4"}
 
 
+def test_a_run_that_was_stopped_before_a_checkpoint_goes_on_beside_one_of_another_configuration(
+    run: Path, small_emo_db: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    other = tmp_path / "runs" / "emo_db-cnn_attn-loso10-seed7"
+    stopped = other.with_name(f"{other.name}-2") / "fold-2"
+    shutil.copytree(run, other)
+    stopped.mkdir(parents=True)
+    config = (other / "fold-2" / "config.yaml").read_text()
+    (stopped / "config.yaml").write_text(config.replace("dropout: 0.2", "dropout: 0.5"))
+    command = [item for item in fit_command(small_emo_db, tmp_path) if not item.startswith("--run_dir")]
+    assert main([*command, "--data.fold=2", "--model.dropout=0.5", "--ckpt_path=last"]) == 0
+    assert (stopped / "result.json").is_file()
+
+
 def test_a_leaderboard_makes_its_folds_anew_one_at_a_time(run: Path, small_emo_db: Path, tmp_path: Path) -> None:
     shutil.copytree(run, tmp_path / "r")
     (tmp_path / "r" / "fold-2.json").write_text("{}")  # the fingerprint under which it was begun
