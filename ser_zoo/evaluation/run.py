@@ -661,7 +661,7 @@ def _claimed(trainer: L.Trainer, folder: Path, config: str, resume: bool) -> Ite
         _claim(folder, config, resume)
     try:
         yield
-    except (SERZooError, MisconfigurationException) as error:
+    except (SERZooError, MisconfigurationException, OSError) as error:  # OSError: a logger that may not write where it is told
         refused = trainer.global_step == 0 and not isinstance(error, InterruptedRunError)
         if refused and trainer.is_global_zero and folder in made:
             shutil.rmtree(folder, ignore_errors=True)
