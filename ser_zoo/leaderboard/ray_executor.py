@@ -5,7 +5,9 @@ from __future__ import annotations
 import logging
 import math
 import os
+import signal
 import socket
+import threading
 from collections.abc import Generator, Sequence
 from importlib.util import find_spec
 
@@ -42,6 +44,7 @@ def run_ray(
         raise SERZooError(f"--executor ray needs the package ray, which is not installed. Install it: {INSTALL}")
     import ray
 
+    answer = signal.getsignal(signal.SIGTERM)
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # Ray would tell its makers of every cluster
     try:
         _connect(jobs, address, cpus)
@@ -52,6 +55,8 @@ def run_ray(
             "--address one is started here."
         ) from error
     try:
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, answer)  # Ray's own aborts the program
         if not any(
             node["Alive"] and node["Resources"].get("CPU", 0) >= cpus and node["Resources"].get("GPU", 0) >= gpus
             for node in ray.nodes()  # type: ignore[no-untyped-call]

@@ -57,9 +57,12 @@ def files(folder: Path) -> set[str]:
 
 
 @pytest.mark.filterwarnings("ignore:.*is not complete")
+@pytest.mark.parametrize("executor", ["local", "ray"])
 def test_a_command_that_is_ended_ends_what_it_runs_and_says_how_to_go_on(
-    grid: Path, capsys: pytest.CaptureFixture[str]
+    executor: str, grid: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    if executor == "ray":  # which has an answer of its own to the signal
+        pytest.importorskip("ray")
     folder = grid.parent
     before = files(folder)
     assert main(["leaderboard", "run", "grid.yaml", "--dry-run"]) == 0
@@ -68,7 +71,8 @@ def test_a_command_that_is_ended_ends_what_it_runs_and_says_how_to_go_on(
 
     lengthen(folder, 400)
     command = [sys.executable, "-c", "import sys; from ser_zoo.cli import main; sys.exit(main())", "leaderboard", "run"]
-    process = subprocess.Popen([*command, "grid.yaml", "--only=fold-2"], stdout=subprocess.PIPE, text=True)
+    more = ["grid.yaml", "--only=fold-2", f"--executor={executor}"]
+    process = subprocess.Popen([*command, *more], stdout=subprocess.PIPE, text=True)
     last = folder / "runs" / "leaderboard" / GROUP / "fold-2" / "checkpoints" / "last.ckpt"
     end = time.monotonic() + 200
     while not last.exists():
