@@ -45,6 +45,10 @@ CURVES = "train/loss", "val/loss", "val/ua", "test/ua"
 pytestmark = pytest.mark.usefixtures("nobody_is_logged_in")
 
 
+def ignore(*_: Any, **__: Any) -> None:
+    """Stand in for a method of a run that matters to no test."""
+
+
 class Offline:
     """An offline run as it is on disk: the records of its ``.wandb`` file, which has the format of LevelDB's log."""
 
@@ -218,7 +222,7 @@ def test_the_certificate_that_is_sent_declares_what_the_protocol_leaks(
     small_emo_db: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     sent: list[Any] = []
-    run: Any = SimpleNamespace(id="abc", define_metric=lambda *_, **__: None, log_artifact=sent.append)
+    run: Any = SimpleNamespace(id="abc", define_metric=ignore, finish=ignore, log_artifact=sent.append)
     monkeypatch.setattr(wandb, "init", lambda **_: run)
     data = SERDataModule("emo_db", str(small_emo_db), protocol="as_cnn_attn", sample_rate=22_050)
     tracker = FoldTracker(Tracking(), small_model("cnn_attn", tmp_path), data, 7, {"refit": False}, tmp_path)
@@ -378,7 +382,7 @@ def test_a_server_of_ones_own_and_what_wandb_offline_has_written_are_heeded(
 def test_errors_of_a_model_without_attention_are_heard_and_not_drawn(
     small_emo_db: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    run: Any = SimpleNamespace(define_metric=lambda *_, **__: None)
+    run: Any = SimpleNamespace(define_metric=ignore, finish=ignore)
     monkeypatch.setattr(wandb, "init", lambda **_: run)
     data = SERDataModule("emo_db", str(small_emo_db), sample_rate=22_050)
     model, ids = small_model("cnn_attn", tmp_path), [row.id for row in data.split.test[:2]]
@@ -464,7 +468,7 @@ def begin(small_emo_db: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
 
         def init(**given: Any) -> SimpleNamespace:
             asked.update(given)
-            return SimpleNamespace(define_metric=lambda name, **axis: asked["axes"].append((name, axis)))
+            return SimpleNamespace(define_metric=lambda name, **axis: asked["axes"].append((name, axis)), finish=ignore)
 
         monkeypatch.setattr(wandb, "init", init)
         data = SERDataModule("emo_db", str(small_emo_db), fold=2, sample_rate=22_050)
