@@ -1,5 +1,6 @@
 """Metrics of a test, the result row that keeps them, and the run of a fold that makes it."""
 
+from ser_zoo.evaluation.folders import choose_root, fold_folder
 from ser_zoo.evaluation.result import (
     Predicted,
     Row,
@@ -13,8 +14,6 @@ from ser_zoo.evaluation.result import (
 )
 from ser_zoo.evaluation.run import (
     Run,
-    choose_root,
-    fold_folder,
     part_processes,
     run_fold,
     run_folds,

@@ -36,8 +36,9 @@ from ser_zoo.data.augment import add_white_noise, reverberate
 from ser_zoo.data.datamodule import collate
 from ser_zoo.data.sampler import BucketSampler
 from ser_zoo.errors import RunError, SERZooError
+from ser_zoo.evaluation.callbacks import PredictionCollector
 from ser_zoo.evaluation.result import ROW, commit, protocol_of, read_result, score, versions, write_json
-from ser_zoo.evaluation.run import PredictionCollector, make_trainer
+from ser_zoo.evaluation.run import make_trainer
 from ser_zoo.models.base import CHECKPOINT_KEY, SERModule
 from ser_zoo.protocols import Row
 from ser_zoo.registry import lookup

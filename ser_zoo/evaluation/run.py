@@ -2,36 +2,18 @@
 
 With ``refit`` it is not that checkpoint which is tested: a new model is trained on training and validation speakers together,
 for as many epochs as the validation speakers have chosen.
-
-A run's folder::
-
-    runs/emo_db-cross_attn-loso10-seed1/
-        fold-1/
-            config.yaml           everything needed to repeat it
-            checkpoints/best.ckpt the epoch that was best on the validation speakers; not there with monitor last
-            checkpoints/last.ckpt the newest epoch, from which an interrupted run goes on
-            checkpoints/refit.ckpt with refit: the newest epoch of the second training, in the end what is tested
-            curves/               learning curves, a version per start
-            refit-curves/         likewise, of the second training
-            wandb/                with tracking: W&B's files, a run per start
-            predictions.csv       test speakers: id, speaker, gender, label, predicted, uncalibrated probabilities
-            result.json           the row; written last
-        pooled.json               over the folds of one command; kept by one that has fewer of them
 """
 
 from __future__ import annotations
 
 import gc
 import json
-import os
-import shutil
 import time
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from pickle import UnpicklingError
 from typing import Any
 
 import lightning as L
@@ -55,10 +37,22 @@ from lightning.pytorch.loggers import CSVLogger
 from lightning.pytorch.plugins import TorchCheckpointIO
 from lightning.pytorch.utilities import rank_zero_only, rank_zero_warn
 
-from ser_zoo.cache import atomic_path
 from ser_zoo.data import SERDataModule
-from ser_zoo.errors import InterruptedRunError, RunError, SERZooError, SERZooWarning
+from ser_zoo.errors import InterruptedRunError, RunError, SERZooWarning
 from ser_zoo.evaluation.calibration import calibrate
+from ser_zoo.evaluation.callbacks import Clock, PredictionCollector, StayStopped, StepSeed, StopAfter
+from ser_zoo.evaluation.checkpoints import (
+    LAST,
+    REFIT,
+    WholeCheckpoints,
+    epoch_of,
+    keep_best,
+    keep_newest,
+    mode_of,
+    read_entry,
+    save_whole,
+)
+from ser_zoo.evaluation.folders import claimed, fold_folder
 from ser_zoo.evaluation.result import (
     ROW,
     Row,
@@ -75,11 +69,9 @@ from ser_zoo.evaluation.result import (
 )
 from ser_zoo.evaluation.tracking import FoldTracker, Tracking
 from ser_zoo.models import create_model
-from ser_zoo.models.base import CHECKPOINT_KEY, Calibration, Predictions, SERModule
+from ser_zoo.models.base import CHECKPOINT_KEY, Calibration, SERModule
 
-BEST, LAST, REFIT = "best", "last", "refit"
 POOLED = "pooled.json"
-ROOT_VARIABLE = "SER_ZOO_RUN_ROOT"  # tells Lightning's further processes the folder that the first one has chosen
 # A trainer's settings that change a number, and so belong in the row.
 TRAINER_KEYS = (
     "max_epochs",
@@ -194,133 +186,6 @@ class Trained:
     seconds: float
 
 
-class WholeCheckpoints(TorchCheckpointIO):
-    """Writes a checkpoint beside the one before, whose name it takes when it is whole.
-
-    Lightning's writes it into the system's temporary folder, and copies it over the one before where that is on another disk:
-    whoever is killed in between, or runs out of room, has neither.
-    """
-
-    def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None) -> None:
-        """Write it; to another machine as Lightning does.
-
-        Raises:
-            RunError: it cannot be written here.
-        """
-        if "://" in str(path):  # of a further ModelCheckpoint, such as s3://
-            super().save_checkpoint(checkpoint, path, storage_options)
-        else:
-            save_whole(checkpoint, Path(path))
-
-
-class Checkpoints(ModelCheckpoint):
-    """Lightning's, which forgets the best epoch when a run goes on in a folder that was moved, and would choose anew."""
-
-    @property
-    def state_key(self) -> str:
-        """As of the base, under which runs that were begun before this class was have theirs."""
-        return super().state_key.replace(type(self).__qualname__, ModelCheckpoint.__qualname__, 1)
-
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Take up where the files are now what was noted where they were."""
-        before, here = str(state_dict["dirpath"]), str(self.dirpath)
-
-        def moved(path: str) -> str:
-            return here + path.removeprefix(before) if path.startswith(before) else path
-
-        paths = {key: moved(state_dict[key]) for key in ("best_model_path", "kth_best_model_path", "last_model_path")}
-        scores = {moved(path): score for path, score in state_dict["best_k_models"].items()}
-        super().load_state_dict({**state_dict, **paths, "best_k_models": scores, "dirpath": here})
-
-
-class PredictionCollector(Callback):
-    """Gathers what all processes give in a test or a prediction."""
-
-    def __init__(self) -> None:
-        self.batches: list[Predictions] = []
-
-    def on_test_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Start anew."""
-        self.batches = []
-
-    def on_test_batch_end(
-        self,
-        trainer: L.Trainer,
-        pl_module: L.LightningModule,
-        outputs: Any,
-        batch: Any,
-        batch_idx: int,
-        dataloader_idx: int = 0,
-    ) -> None:
-        """Keep what the step gave, off the device."""
-        logits, labels = outputs["logits"].cpu(), outputs["labels"].cpu()
-        self.batches.append({"ids": outputs["ids"], "logits": logits, "labels": labels})
-
-    def on_test_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Exchange the batches, so that every process has all of them."""
-        if trainer.world_size > 1:
-            parts: list[Any] = [None] * trainer.world_size
-            torch.distributed.all_gather_object(parts, self.batches)
-            self.batches = [batch for part in parts for batch in part]
-
-    on_predict_start, on_predict_batch_end, on_predict_end = on_test_start, on_test_batch_end, on_test_end
-
-
-class StepSeed(Callback):
-    """Seeds each step by run seed, epoch and batch, so that a resumed run draws what an uninterrupted one would have drawn.
-
-    Per epoch would not do: making a data loader's iterator draws too, and at another moment after a resumption.
-    """
-
-    def __init__(self, seed: int) -> None:
-        self.seed = seed
-
-    def on_train_batch_start(self, trainer: L.Trainer, pl_module: L.LightningModule, batch: Any, batch_idx: int) -> None:
-        """Seed dropout; order, crops and noise are seeded by the data module in the same way."""
-        step = (self.seed, trainer.current_epoch, batch_idx, trainer.global_rank)
-        torch.manual_seed(int(np.random.SeedSequence(step).generate_state(1, np.uint64)[0] >> 1))
-
-
-class Clock(Callback):
-    """How long a training took, with what its checkpoint took before it was interrupted."""
-
-    def __init__(self) -> None:
-        self.before, self.started = 0.0, time.perf_counter()
-
-    @property
-    def seconds(self) -> float:
-        """Until now."""
-        return self.before + time.perf_counter() - self.started
-
-    def state_dict(self) -> dict[str, float]:
-        """For the checkpoint."""
-        return {"seconds": self.seconds}
-
-    def load_state_dict(self, state_dict: dict[str, float]) -> None:
-        """From a checkpoint that is gone on from."""
-        self.before = state_dict["seconds"]
-
-
-class StopAfter(Callback):
-    """Ends a training after so many epochs, while its schedule stays that of the whole."""
-
-    def __init__(self, epochs: int) -> None:
-        self.epochs = epochs
-
-    def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Ask for the end."""
-        trainer.should_stop = trainer.should_stop or trainer.current_epoch + 1 >= self.epochs
-
-
-class StayStopped(Callback):
-    """Ends a resumed training at once that had been stopped early; Lightning would train one more epoch each time."""
-
-    def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Ask for the end where the patience had run out."""
-        waited = any(stopping.wait_count >= max(1, stopping.patience) for stopping in trainer.early_stopping_callbacks)
-        trainer.should_stop = trainer.should_stop or waited
-
-
 def run_fold(run: Run, data: SERDataModule, folder: Path, config: str = "", resume: bool = False) -> Row | None:
     """Train on one fold, calibrate and test the checkpoint that ``run.monitor`` chooses, and write the row into ``folder``.
 
@@ -355,7 +220,7 @@ def run_fold(run: Run, data: SERDataModule, folder: Path, config: str = "", resu
         model.feature_seconds,
         trained.seconds,
     )
-    epoch = _epoch(tested)
+    epoch = epoch_of(tested)
     started = time.perf_counter()
     calibration = _calibrate(trainer, model, data, tested, collector)
     calibrated = time.perf_counter()
@@ -379,7 +244,7 @@ def run_fold(run: Run, data: SERDataModule, folder: Path, config: str = "", resu
     selection = {
         "monitor": run.monitor,
         "value": None if chosen.best_model_score is None else float(chosen.best_model_score),
-        "epoch": _epoch(tested),
+        "epoch": epoch_of(tested),
         "epochs": epochs,
     }
     scored = score(collector.batches)
@@ -413,16 +278,16 @@ def train_fold(
     """
     last = folder / "checkpoints" / f"{LAST}.ckpt"
     if begun := resume and last.is_file():
-        _epoch(last)
+        epoch_of(last)
     L.seed_everything(run.seed, workers=True, verbose=False)
     data.prepare_data()
     data.setup()
     model = create_model(run.model, labels=data.labels, **run.arguments)
-    newest = _newest(folder)
-    chosen = newest if run.monitor == LAST else _best(folder, run.monitor)
+    newest = keep_newest(folder)
+    chosen = newest if run.monitor == LAST else keep_best(folder, run.monitor)
     clock, tracker = Clock(), None
     trainer = _trainer(run, folder, [*dict.fromkeys((chosen, newest)), *callbacks, clock])
-    with _claimed(trainer, folder, config, resume):
+    with claimed(trainer, folder, config, resume):
         if run.tracking is not None:  # not before the trainer has taken its arguments and the fold is ours
             tracker = FoldTracker(run.tracking, model, data, run.seed, settings(run, model, data), folder)
             tracker.follow(trainer)
@@ -554,64 +419,6 @@ def score_checkpoint(model: SERModule, data: SERDataModule, trainer: Mapping[str
     return score(collector.batches)
 
 
-def fold_folder(root: Path, fold: int) -> Path:
-    """Where the files of a fold are."""
-    return root / f"fold-{fold}"
-
-
-def choose_root(
-    name: str, folds: Sequence[int], chosen: Path | None, resume: bool, apart: Callable[[Path], str] = lambda root: ""
-) -> Path:
-    """The folder of a run, whose folds are all of one configuration; nothing that exists is ever overwritten.
-
-    Args:
-        name: of the run, below ``runs``.
-        folds: that will be run.
-        chosen: the user's own folder; None makes one of ``name``, with a number when the folds are there already.
-        resume: take the newest run of that name instead of a new one; one of this configuration before others, and one that
-            holds a checkpoint of these folds before one that does not, which a failed start may have left.
-        apart: says which fold in a folder is of another configuration than what will be run; empty: none.
-
-    Raises:
-        RunError: a fold is in the chosen folder already, or folds of another configuration are; or there is nothing to resume.
-    """
-    if int(os.environ.get("LOCAL_RANK", "0")) > 0:
-        # A further process of the same run: the first one has chosen, and has begun to write there.
-        if inherited := os.environ.get(ROOT_VARIABLE) or chosen:
-            return Path(inherited)
-        raise RunError("With an external launcher the processes cannot agree on a run folder. Pass --run_dir.")
-    base = chosen or Path("runs") / name
-    if resume:
-        root = chosen or max(
-            _siblings(base),
-            key=lambda path: (not apart(path), _trained(path, folds), _number(base, path)),
-            default=base,
-        )
-        if not root.is_dir():
-            raise RunError(f"Nothing to resume: there is no run {root}. Leave --ckpt_path out to start it.")
-        if other := apart(root):
-            raise RunError(
-                f"Cannot go on with {root}: it holds {other}. Repeat the command that began it, or leave --ckpt_path out to "
-                "start a new run."
-            )
-    elif chosen is not None:
-        root = chosen
-        if taken := [fold for fold in folds if fold_folder(root, fold).exists()]:
-            raise RunError(
-                f"{root} holds fold {', '.join(map(str, taken))} already. Results are never overwritten: pass another "
-                f"--run_dir, or --ckpt_path {LAST} to go on with that run."
-            )
-        if other := apart(root):
-            raise RunError(f"{root} holds {other}. The folds of a run have one configuration: pass another --run_dir.")
-    else:
-        root, number = base, 1
-        while any(fold_folder(root, fold).exists() for fold in folds) or apart(root):
-            number += 1
-            root = base.with_name(f"{base.name}-{number}")
-    os.environ[ROOT_VARIABLE] = str(root.absolute())
-    return root
-
-
 def settings(run: Run, model: SERModule, data: SERDataModule) -> dict[str, Any]:
     """The ``config`` of a row: everything that decides its number, and no local path."""
     arguments = {key: value for key, value in model.hparams.items() if key != "labels"}
@@ -645,49 +452,6 @@ def settings(run: Run, model: SERModule, data: SERDataModule) -> dict[str, Any]:
         "selection": {"monitor": run.monitor, "patience": run.patience},
         "refit": run.refit,
     }
-
-
-@contextmanager
-def _claimed(trainer: L.Trainer, folder: Path, config: str, resume: bool) -> Iterator[None]:
-    """Hold the folder of a fold, and give it back where its training is refused before the first step.
-
-    What is given back are the folders that were not there before, so that the command can be repeated when it is mended.
-
-    Raises:
-        RunError: as ``_claim``.
-    """
-    made = [path for path in (folder, *folder.parents) if not path.exists()]
-    if trainer.is_global_zero:
-        _claim(folder, config, resume)
-    try:
-        yield
-    except (SERZooError, MisconfigurationException, OSError) as error:  # OSError: a logger that may not write where it is told
-        refused = trainer.global_step == 0 and not isinstance(error, InterruptedRunError)
-        if refused and trainer.is_global_zero and folder in made:
-            shutil.rmtree(folder, ignore_errors=True)
-            for parent in made[1:]:
-                with suppress(OSError):  # others have put something there meanwhile
-                    parent.rmdir()
-        raise
-
-
-def _claim(folder: Path, config: str, resume: bool) -> None:
-    """Write ``config.yaml``; by it a fold is taken.
-
-    Raises:
-        RunError: another command, begun at nearly the same time, has taken it first.
-    """
-    file = folder / "config.yaml"
-    if not resume:
-        folder.mkdir(parents=True, exist_ok=True)
-        try:
-            file.touch(exist_ok=False)
-        except FileExistsError as error:
-            raise RunError(
-                f"{folder} has been taken by another command since this one began. Repeat it; it will take another folder."
-            ) from error
-    with atomic_path(file) as temporary:
-        temporary.write_text(config)
 
 
 def _fit(trainer: L.Trainer, model: SERModule, data: SERDataModule, checkpoint: Path | None) -> None:
@@ -814,14 +578,14 @@ def _refit(
     again = without_summary(replace(run, patience=None, trainer={**run.trainer, **alone}))
     followed = [] if tracker is None else [tracker]
     clock = Clock()
-    callbacks = [_newest(folder, REFIT), StopAfter(epochs), collector, *followed, clock]
+    callbacks = [keep_newest(folder, REFIT), StopAfter(epochs), collector, *followed, clock]
     trainer = _trainer(again, folder, callbacks, "refit-curves")
     checkpoint = folder / "checkpoints" / f"{REFIT}.ckpt"
     begun = resume and checkpoint.is_file()
-    if not begun or _epoch(checkpoint) + 1 < epochs:  # else it was interrupted after its end
+    if not begun or epoch_of(checkpoint) + 1 < epochs:  # else it was interrupted after its end
         _fit(trainer, model, data, checkpoint if begun else None)
     else:
-        clock.load_state_dict(_read(checkpoint, "callbacks").get(clock.state_key) or clock.state_dict())
+        clock.load_state_dict(read_entry(checkpoint, "callbacks").get(clock.state_key) or clock.state_dict())
     seconds = clock.seconds
     _store_calibration(trainer, checkpoint, calibration)
     return model, trainer, checkpoint, seconds
@@ -842,44 +606,6 @@ def _own_callbacks(run: Run) -> list[Callback]:
     return [given] if isinstance(given, Callback) else [*(given or ())]
 
 
-def save_whole(checkpoint: Mapping[str, Any], path: Path) -> None:
-    """Write a checkpoint, whole or not at all.
-
-    Raises:
-        RunError: it cannot be written, as on a full disk.
-    """
-    try:
-        with atomic_path(path) as temporary, temporary.open("wb") as file:
-            torch.save(checkpoint, file)
-    except (OSError, RuntimeError) as error:
-        reason = error.__context__ if isinstance(error.__context__, OSError) else error  # torch's words are about zip files
-        raise RunError(
-            f"Cannot write the checkpoint {path}: {reason}. An older one there is still whole. Expected a place that can be "
-            f"written and has room; then go on with --ckpt_path {LAST}."
-        ) from error
-
-
-def _epoch(checkpoint: Path) -> int:
-    """The epoch after which a checkpoint of a run was written, from 0; the error is that of ``_read``."""
-    return int(_read(checkpoint, "epoch"))
-
-
-def _read(checkpoint: Path, key: str) -> Any:
-    """What a checkpoint of a run has under a key.
-
-    Raises:
-        RunError: the file cannot be read.
-    """
-    try:
-        return torch.load(checkpoint, weights_only=True, map_location="cpu", mmap=True)[key]
-    except (OSError, RuntimeError, UnpicklingError, KeyError, TypeError) as error:
-        folder = checkpoint.parents[1]
-        raise RunError(
-            f"Cannot go on with {folder}: {checkpoint} is missing or damaged ({type(error).__name__}). Remove {folder} and "
-            f"pass --run_dir {folder.parent} --ckpt_path {LAST}; the fold is then trained from its beginning."
-        ) from error
-
-
 def _trainer(run: Run, folder: Path, callbacks: Sequence[Callback], curves: str = "curves") -> L.Trainer:
     arguments, own = dict(run.trainer), _own_callbacks(run)
     for kind, reason in IDLE.items():
@@ -888,7 +614,7 @@ def _trainer(run: Run, folder: Path, callbacks: Sequence[Callback], curves: str 
     added: list[Callback] = [*own, *callbacks, StepSeed(run.seed), StayStopped()]
     if run.patience is not None:
         # Not strict: where no epoch is validated, `train_fold` says so.
-        added.append(EarlyStopping(run.monitor, patience=run.patience, mode=_mode(run.monitor), strict=False))
+        added.append(EarlyStopping(run.monitor, patience=run.patience, mode=mode_of(run.monitor), strict=False))
     logger = arguments.get("logger")
     if callable(logger):
         logger = logger()
@@ -909,37 +635,5 @@ def _trainer(run: Run, folder: Path, callbacks: Sequence[Callback], curves: str 
     return trainer
 
 
-def _best(folder: Path, monitor: str) -> ModelCheckpoint:
-    return Checkpoints(
-        folder / "checkpoints",
-        filename=BEST,
-        monitor=monitor,
-        mode=_mode(monitor),
-        enable_version_counter=False,
-    )
-
-
-def _newest(folder: Path, name: str = LAST) -> ModelCheckpoint:
-    # After the epoch is over, not after its validation, or a resumed run would begin in the middle of that epoch.
-    return Checkpoints(folder / "checkpoints", filename=name, save_on_train_epoch_end=True, enable_version_counter=False)
-
-
-def _mode(monitor: str) -> str:
-    return "min" if monitor.endswith("loss") else "max"
-
-
 def _listed(folds: Iterable[int]) -> str:
     return ",".join(map(str, sorted(folds)))
-
-
-def _siblings(base: Path) -> list[Path]:
-    return [base, *base.parent.glob(f"{base.name}-[0-9]*")] if base.is_dir() else []
-
-
-def _trained(root: Path, folds: Sequence[int]) -> bool:
-    return any(any((fold_folder(root, fold) / "checkpoints").glob("*.ckpt")) for fold in folds)
-
-
-def _number(base: Path, path: Path) -> int:
-    suffix = path.name.removeprefix(base.name).removeprefix("-")
-    return int(suffix) if suffix.isdigit() else 1

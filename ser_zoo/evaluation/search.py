@@ -33,7 +33,8 @@ from lightning.pytorch.callbacks import Callback
 from ser_zoo.cache import atomic_path
 from ser_zoo.data import SERDataModule
 from ser_zoo.errors import InterruptedRunError, ProtocolError, RunError, SERZooError
-from ser_zoo.evaluation.run import Run, fold_folder, train_fold, without_summary
+from ser_zoo.evaluation.folders import fold_folder
+from ser_zoo.evaluation.run import Run, train_fold, without_summary
 from ser_zoo.registry import lookup
 from ser_zoo.settings import deciding
 

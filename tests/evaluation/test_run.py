@@ -26,8 +26,8 @@ from ser_zoo.data import SERDataModule
 from ser_zoo.errors import InterruptedRunError, LeakError, RunError, SERZooError
 from ser_zoo.evaluation import Run, read_result, run_fold, run_folds, score_checkpoint, summarise
 from ser_zoo.evaluation import run as room
+from ser_zoo.evaluation.checkpoints import WholeCheckpoints
 from ser_zoo.evaluation.result import processor
-from ser_zoo.evaluation.run import WholeCheckpoints
 from ser_zoo.inference import load_model, read_checkpoint
 from ser_zoo.models.optim import Optim
 from tests.evaluation.test_refit import QUIET, small_data

@@ -13,7 +13,7 @@ from ser_zoo.data import SERDataModule
 from ser_zoo.data.batch import Batch, FeatureChange
 from ser_zoo.encoders import EncoderOutput
 from ser_zoo.errors import SERZooError
-from ser_zoo.evaluation.run import StepSeed
+from ser_zoo.evaluation.callbacks import StepSeed
 from ser_zoo.features import frame_mask
 from ser_zoo.models import create_model, list_models
 from ser_zoo.models.augment import change_batch, change_features

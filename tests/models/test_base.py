@@ -15,7 +15,7 @@ from torch.utils.data import DataLoader, IterableDataset
 from ser_zoo.data import Batch, SERDataModule
 from ser_zoo.encoders import EncoderOutput, FeatureStore
 from ser_zoo.errors import SERZooError
-from ser_zoo.evaluation.run import StepSeed
+from ser_zoo.evaluation.callbacks import StepSeed
 from ser_zoo.models import create_model
 from ser_zoo.models.augment import change_batch, change_features
 from ser_zoo.models.base import SERModule
