@@ -138,7 +138,7 @@ class Protocol(ABC):
             if not rows:
                 raise ProtocolError(
                     f"Fold {fold} of protocol {self.name} has no {side} utterances: {self._wanting(fold, side)} "
-                    "this incomplete release. Complete the release or take another fold."
+                    f"this incomplete release. {self._remedy}"
                 )
         return Split(**sides)
 
@@ -149,6 +149,11 @@ class Protocol(ABC):
     @abstractmethod
     def _wanting(self, fold: int, side: Side) -> str:
         """What a side without utterances lacks; begins a clause that ends in 'this incomplete release'."""
+
+    @property
+    def _remedy(self) -> str:
+        """What to do about such a side."""
+        return "Complete the release or take another fold."
 
     def _unknown(self, unit: str, member: str, utterance: Utterance, known: Iterable[str]) -> ProtocolError:
         return ProtocolError(

@@ -294,6 +294,10 @@ class Official(Protocol):
     def _wanting(self, fold: int, side: Side) -> str:
         return f"nothing of the release's {side} part is in"
 
+    @property
+    def _remedy(self) -> str:
+        return "Complete the release (a table of your own: its column split), or take another protocol."
+
 
 @dataclass(frozen=True, kw_only=True)
 class TextIndependent(Protocol):

@@ -222,6 +222,14 @@ def test_a_side_that_is_not_stated_is_refused(split: str | None, said: str) -> N
         OFFICIAL.split(1, [utterance("x", "x", split=split)])
 
 
+def test_an_official_split_without_a_side_is_to_be_given_one_in_its_table() -> None:
+    rows = [utterance("a", "a", split="train"), utterance("b", "b", split="test")]
+    with pytest.raises(
+        ProtocolError, match=r"has no validation utterances: .*Complete the release \(a table of your own: its column split\)"
+    ):
+        OFFICIAL.split(1, rows)
+
+
 def test_an_official_split_that_shares_speakers_is_found_out() -> None:
     rows = [utterance(side, speaker, split=side) for side, speaker in zip(("train", "validation", "test"), "aba", strict=True)]
     split = OFFICIAL.split(1, rows)
