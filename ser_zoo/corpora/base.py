@@ -243,9 +243,16 @@ class Corpus(ABC):
         self.dropped = self.task.dropped(release)
         if not utterances:
             found = ", ".join(f"{label} {count}" for label, count in self.dropped.items())
+            if self.task.name in SPACES:
+                advice = (
+                    f"Take another label space ({', '.join(name for name in SPACES if name != self.task.name)}), or in a table "
+                    f"of your own name labels as it does: {', '.join(self.task.classes)}."
+                )
+            else:
+                advice = f"Take another task ({', '.join(task.name for task in self.known_tasks())})."
             raise CorpusError(
                 f"{self.title} at {self.root} has no utterance of task {self.task.name} ({', '.join(self.labels)}): its labels "
-                f"are {found}. Take another task ({', '.join(task.name for task in self.known_tasks())})."
+                f"are {found}. {advice}"
             )
         return utterances
 

@@ -89,6 +89,14 @@ def test_columns_that_are_not_known_are_named(tmp_path: Path) -> None:
         table(tmp_path, "path,label,speaker,gendr,note\na/x.wav,anger,1,f,x\n")
 
 
+def test_a_table_without_a_label_of_the_space_is_told_the_names_of_these(tmp_path: Path) -> None:
+    corpus = CSVTable(table(tmp_path, "path,label,speaker\na/x.wav,happy,1\n").root, labels="common4")
+    names = "anger, excitement, happiness, neutral, sadness"
+    said = rf"its labels are happy 1\. Take another label space \(common6, common7\), or .* name labels as it does: {names}\."
+    with pytest.raises(CorpusError, match=said):
+        corpus.utterances()
+
+
 def test_before_there_is_a_table_nothing_is_known(tmp_path: Path) -> None:
     corpus = CSVTable(tmp_path / "nothing.csv")
     assert (corpus.found(), corpus.total, corpus.labels) == (False, 0, ())
