@@ -8,13 +8,15 @@ Columns: ``path``, ``label`` and ``speaker``, and where they are known ``id``, `
 ``soft_<label>`` (votes or shares), ``valence``, ``arousal`` and ``dominance``. Cells may be empty but for path, label and
 speaker. Without ``id``, the id of an utterance is its path without suffix, and start and end where it has these.
 
-A label that is a canonical name in some spelling of case (``Anger``) counts as that one, any other is taken as it is.
+A label that is a canonical name in some spelling of case (``Anger``) counts as that one, any other is taken as it is; where two
+labels or speakers are spelt almost alike, a warning says so.
 """
 
 from __future__ import annotations
 
 import csv
 import math
+import unicodedata
 import warnings
 from abc import abstractmethod
 from collections import Counter
@@ -146,7 +148,21 @@ class CSVTable(TableCorpus):
                 f"{self.root}, line {places[absent.id]}, column path: there is no file {absent.path}. Expected a path relative "
                 f"to {self.root.parent}, or an absolute one."
             )
+        self._warn_of_spellings("label", (row.label for row in found.values()))
+        self._warn_of_spellings("speaker", (row.speaker for row in found.values()))
         return list(found.values())
+
+    def _warn_of_spellings(self, column: str, names: Iterable[str]) -> None:
+        spellings: dict[str, list[str]] = {}
+        for name in dict.fromkeys(names):
+            spellings.setdefault(plain(name), []).append(name)
+        if alike := [" and ".join(found) for found in spellings.values() if len(found) > 1]:
+            warnings.warn(
+                f"{self.root}, column {column}: {short_list(alike)} are spelt almost alike, and are taken as different. "
+                "If they are the same, spell them alike.",
+                SERZooWarning,
+                stacklevel=2,
+            )
 
     def _check(self, columns: Sequence[str]) -> None:
         if absent := [name for name in REQUIRED if name not in columns]:
@@ -261,6 +277,15 @@ def first_absent(rows: Iterable[Utterance]) -> Utterance | None:
         if row.path.name not in folders[folder]:
             return row
     return None
+
+
+def plain(name: str) -> str:
+    r"""What spellings of ``name`` share that differ in case, in blanks or in how Unicode composes a letter.
+
+    >>> plain("Sehr  Glu\u0308cklich") == plain("sehr gl\u00fccklich")
+    True
+    """
+    return " ".join(unicodedata.normalize("NFKC", name).casefold().split())
 
 
 def canonical(label: str) -> str:

@@ -89,6 +89,21 @@ def test_columns_that_are_not_known_are_named(tmp_path: Path) -> None:
         table(tmp_path, "path,label,speaker,gendr,note\na/x.wav,anger,1,f,x\n")
 
 
+@pytest.mark.parametrize(
+    ("row", "said"),
+    [
+        ("b/y.wav,Joy,3", "column label: joy and Joy are spelt almost alike, and are taken as different"),
+        ("b/y.wav,gl\u00fccklich,1\na/z.wav,glu\u0308cklich,1", "column label: gl.* are spelt almost alike"),
+        ("b/y.wav,fear,Anna  B\na/z.wav,fear,anna b", r"column speaker: Anna  B and anna b are spelt almost alike"),
+    ],
+)
+def test_labels_or_speakers_that_are_spelt_almost_alike_are_named(tmp_path: Path, row: str, said: str) -> None:
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a" / "z.wav").touch()
+    with pytest.warns(SERZooWarning, match=rf"mine\.csv, {said}"):
+        table(tmp_path, f"path,label,speaker\na/x.wav,joy,1\n{row}\n").utterances()
+
+
 def test_a_table_without_a_label_of_the_space_is_told_the_names_of_these(tmp_path: Path) -> None:
     corpus = CSVTable(table(tmp_path, "path,label,speaker\na/x.wav,happy,1\n").root, labels="common4")
     names = "anger, excitement, happiness, neutral, sadness"
