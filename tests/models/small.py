@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from torch.nn import functional as F
 
 from ser_zoo.data import Batch
 from ser_zoo.data.datamodule import collate
-from ser_zoo.models import create_model
+from ser_zoo.models import create_model, model_class
 from ser_zoo.models.base import SERModule
 from ser_zoo.models.layers import FusionBlock
 from tests.tiny import tiny_encoder
@@ -53,7 +54,7 @@ SMALL: dict[str, dict[str, Any]] = {
     },
     "mfcc_stats": {},
 }
-NEEDS_ENCODER = {"co_attn", "cross_attn", "cta_rnn", "probe", "hump_cat"}
+NEEDS_ENCODER = {name for name in SMALL if "encoder" in inspect.signature(model_class(name)).parameters}
 
 
 def small_model(name: str, folder: Path, classes: int = 3, family: str = "wav2vec2-stable", **changes: Any) -> SERModule:
