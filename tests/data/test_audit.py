@@ -6,7 +6,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+import soundfile
 
 from ser_zoo.corpora import Utterance
 from ser_zoo.corpora.csv_table import CSVTable
@@ -189,6 +191,7 @@ def test_a_declared_leak_is_listed_as_declared(leak: Any, changes: dict[str, Any
     report = audit_split(with_test(**changes), LABELS, declared=[leak])
     assert found(report) == []
     assert found(report, "declared") == [(leak, TRAIN_TEST, 1)]
+    assert report["findings"][0]["examples"] == ()
 
 
 def test_declared_audio_covers_near_duplicates() -> None:
@@ -306,6 +309,24 @@ def test_a_recording_that_cannot_be_decoded_stops_or_is_listed(tmp_path: Path) -
     assert list(listen(rows, skip_bad=True).bad) == ["a1"]
 
 
+def test_stretches_of_one_recording_are_heard_apart(tmp_path: Path) -> None:
+    path = tmp_path / "session.wav"
+    soundfile.write(path, np.random.default_rng(0).uniform(-0.5, 0.5, 8_000), 8_000)
+    rows = [utterance("a1", path=path, end=0.25), utterance("b1", path=path, start=0.25)]
+    heard = listen(rows)
+    assert heard.seconds == {"a1": 0.25, "b1": 0.75}
+    assert heard.identical == []
+
+
+def test_near_duplicates_are_listed_by_their_names_whichever_was_heard_first(small_emo_db: Path) -> None:
+    rows = emo_db_rows(small_emo_db)[:3]
+    one, two, three = sorted(row.id for row in rows)
+    for pairs in ([(two, one), (three, one)], [(one, three), (one, two)]):
+        heard = sound(Split(rows, [], []), copies=pairs)
+        written = certify(EmoDB(small_emo_db), rows, {}, sound=heard)
+        assert written["audio"]["near_duplicates"] == [[one, two], [one, three]]
+
+
 # Somebody else's split.
 
 HERE = [utterance(key, LABELS[int(key[1]) - 1], path=Path("/corpus/wav") / f"{key}.wav") for key in ("a1", "a2", "b1", "b2")]
@@ -318,7 +339,7 @@ def read(tmp_path: Path, *lines: str, rows: Sequence[Utterance] = HERE, usable: 
 
 
 @pytest.mark.parametrize("name", ["{}", "wav/{}.wav", "/corpus/wav/{}.wav", "{}.wav"])
-@pytest.mark.parametrize("validation", ["validation", "val", "dev", "Dev"])
+@pytest.mark.parametrize("validation", ["validation", "val", "valid", "dev", "Dev", "development"])
 def test_a_split_names_ids_or_paths(tmp_path: Path, name: str, validation: str) -> None:
     column = "path" if name.endswith("wav") else "id"
     places = {"a1": "train", "a2": "train", "b1": validation, "b2": "test"}
@@ -344,6 +365,23 @@ def test_a_split_of_a_table_has_the_paths_of_the_table(tmp_path: Path) -> None:
 def test_a_split_may_begin_with_the_mark_that_spreadsheets_write(tmp_path: Path) -> None:
     split = read(tmp_path, "\ufeffid,side", "a1,train", "b1,test")["1"].split
     assert [row.id for row in split.train] == ["a1"]
+
+
+def test_spaces_around_what_a_split_names_do_not_count(tmp_path: Path) -> None:
+    folds = read(tmp_path, "id,side,fold", "a1 , train,1 ", "b1, test ,1", " a2,train ,2", "b2,test, 2")
+    assert {fold: [[row.id for row in side] for side in placed.split] for fold, placed in folds.items()} == {
+        "1": [["a1"], [], ["b1"]],
+        "2": [["a2"], [], ["b2"]],
+    }
+
+
+def test_a_split_may_name_whole_paths_of_a_release_in_a_relative_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    rows = [replace(row, path=Path("emo") / row.path.name) for row in HERE]
+    split = read(tmp_path, "path,side", f"{tmp_path}/emo/a1.wav,train", f"{tmp_path}/emo/b1.wav,test", rows=rows)["1"].split
+    assert [row.id for row in (*split.train, *split.test)] == ["a1", "b1"]
 
 
 def test_folds_of_a_split_are_kept_apart(tmp_path: Path) -> None:
