@@ -13,7 +13,7 @@ from ser_zoo.corpora import Utterance
 from ser_zoo.corpora.emo_db import EmoDB
 from ser_zoo.data import Preparation, content_hash, read_audio
 from ser_zoo.data import waveforms as module
-from ser_zoo.data.waveforms import GIB, Waveforms, load_waveforms
+from ser_zoo.data.waveforms import Waveforms, load_waveforms
 from ser_zoo.errors import AudioError, CorpusError
 from tests.releases import write_emo_db
 
@@ -161,7 +161,7 @@ def test_waveforms_on_disk_cannot_be_written_to(rows: list[Utterance], cache: Pa
 
 def gib(rows: list[Utterance]) -> float:
     """What the waveforms take."""
-    return sum(waveform.nbytes for waveform in load_waveforms(rows, AS_IT_IS).values()) / GIB
+    return sum(waveform.nbytes for waveform in load_waveforms(rows, AS_IT_IS).values()) / 2**30
 
 
 @pytest.mark.parametrize("kind", ["memory", "disk"])
@@ -172,6 +172,22 @@ def test_more_than_the_bound_is_refused(rows: list[Utterance], cache: Path, kind
     with pytest.raises(CorpusError, match=r"take more than the .* GiB that --data\.cache_gib allows"):
         load_waveforms(rows, AS_IT_IS, kind, cache_gib=size * 0.99)  # type: ignore[arg-type]
     assert files(cache) == kept
+
+
+@pytest.mark.parametrize("kind", ["memory", "disk"])
+def test_what_takes_all_of_the_bound_is_kept(rows: list[Utterance], cache: Path, kind: str) -> None:
+    size = gib(rows)
+    assert len(load_waveforms(rows, AS_IT_IS, kind, cache_gib=size)) == 8  # type: ignore[arg-type]
+    assert files(cache) == ([".f32", ".json"] if kind == "disk" else [])
+
+
+def test_what_another_run_is_writing_is_not_evicted(rows: list[Utterance], cache: Path) -> None:
+    cache.mkdir(parents=True)
+    unfinished = cache / ".other.0123456789ab.tmp.f32"
+    unfinished.write_bytes(b"\0" * 1000)
+    os.utime(unfinished, (1, 1))
+    load_waveforms(rows, AS_IT_IS, "disk", gib(rows))
+    assert unfinished.exists()
 
 
 def test_the_cache_that_was_used_longest_ago_is_evicted(rows: list[Utterance], cache: Path) -> None:
