@@ -233,6 +233,15 @@ def test_what_is_not_chosen_is_not_done() -> None:
     np.testing.assert_array_equal(augmenter(*EVERY)(clip, frozenset(), np.random.default_rng(0)), clip)
 
 
+def test_a_voice_is_changed_before_its_room_and_the_noise_of_the_microphone_comes_last() -> None:
+    generator = np.random.default_rng(3)
+    expected = perturb_vocal_tract(change_pitch(vowel(), generator), RATE, float(generator.uniform(0.9, 1.1)))
+    expected = reverberate(expected, RATE, generator)
+    expected = add_white_noise(expected, float(generator.uniform(0.0, 15.0)), generator)
+    changed = augmenter("noise", "reverb", "vtlp", "pitch")(vowel(), frozenset(EVERY), np.random.default_rng(3))
+    np.testing.assert_array_equal(changed, expected)
+
+
 def test_noise_is_drawn_between_the_two_ratios() -> None:
     augment, found = Augmenter(("noise",), 1.0, (5.0, 8.0), Preparation(RATE)), []
     for seed in range(40):
