@@ -73,6 +73,13 @@ def test_noise_is_drawn_once_for_each_row_and_follows_the_seed(small_emo_db: Pat
     assert len(set(one)) == 120
 
 
+def test_no_two_rows_have_the_same_noise(data: SERDataModule) -> None:
+    keys = [row.id for row in data.split.train if row.id.endswith("+noise")][:20]
+    noises = [(data.waveforms[key] - data.waveforms[key.removesuffix("+noise")])[:500] for key in keys]
+    alike = np.abs(np.corrcoef(noises) - np.eye(len(keys)))
+    assert alike.max() < 0.3
+
+
 def test_the_share_of_leaking_test_rows_is_in_the_protocol_of_the_row(data: SERDataModule) -> None:
     protocol = protocol_of(data)
     trained = {row.path for row in data.split.train}
