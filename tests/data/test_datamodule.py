@@ -76,6 +76,13 @@ def test_a_batch_has_the_shapes_and_types_it_says(data: SERDataModule) -> None:
             assert batch.whole
 
 
+def test_the_test_has_waveforms_where_training_and_validation_do_without(small_emo_db: Path) -> None:
+    data = module(small_emo_db)
+    data.silent = True
+    loaders = (data.train_dataloader(), data.val_dataloader(), data.test_dataloader(), data.predict_dataloader())
+    assert [bool(next(iter(loader)).waveforms.isnan().all()) for loader in loaders] == [True, True, False, False]
+
+
 def test_padding_is_zero_and_behind_the_waveform(data: SERDataModule) -> None:
     for batch in data.train_dataloader():
         for key, waveform, length in zip(batch.ids, batch.waveforms, batch.lengths, strict=True):
@@ -593,6 +600,21 @@ def test_augmentations_that_make_no_sense_are_refused_at_once(
 ) -> None:
     with pytest.raises(SERZooError, match=expected):
         module(small_emo_db, **arguments)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        {"snr_db": (10.0, 10.0), "augment": ["noise"]},
+        {"augment_probability": 1.0, "augment": ["noise"]},
+        {"min_seconds": 2.0, "max_seconds": 2.0},
+        {"speeds": [0.5, 2.0]},
+        {"cache_gib": math.inf},
+        {"crop_seconds": 1 / 16_000},
+    ],
+)
+def test_the_outermost_arguments_that_make_sense_are_taken(small_emo_db: Path, arguments: dict[str, Any]) -> None:
+    assert arguments.items() <= module(small_emo_db, **arguments).hparams.items()
 
 
 def test_unknown_names_are_refused_at_once(small_emo_db: Path) -> None:
