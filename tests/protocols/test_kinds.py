@@ -179,6 +179,22 @@ def test_few_speakers_are_each_a_group() -> None:
         RANKED.split(5, rows)
 
 
+def test_with_one_speaker_more_than_are_groups_alone_they_are_dealt() -> None:
+    assert [RANKED.folds_of(utterances("abcdef"[:number])) for number in (5, 6)] == [5, 3]
+    assert speakers(RANKED.split(5, utterances("abcde")).test) == {"e"}
+
+
+def test_a_speaker_of_both_genders_equally_often_is_dealt_alike_in_any_order_of_utterances() -> None:
+    rows = [utterance(f"{key}-{gender}", key, gender=gender) for key in "abcdef" for gender in ("female", "male")]
+    rows += [utterance(key, key, gender="male") for key in "bd"]
+    tested = [speakers(RANKED.split(fold, rows).test) for fold in (1, 2, 3)]
+    assert tested == [speakers(RANKED.split(fold, rows[::-1]).test) for fold in (1, 2, 3)] == [set("abf"), set("cd"), set("e")]
+
+
+def test_the_groups_do_not_change_with_the_order_in_which_genders_are_listed() -> None:
+    assert ranked(2, ["m1", "m2"], ["f1", "f2", "f3"]) == ranked(2, ["f3", "f1", "f2"], ["m2", "m1"])
+
+
 def test_too_few_speakers_for_three_sides_are_refused() -> None:
     with pytest.raises(ProtocolError, match=r"only 2: a, b\. Expected 3 or more\. Use the corpus as test data .* random5"):
         RANKED.split(1, utterances("ab"))
