@@ -109,6 +109,12 @@ def test_more_shots_than_there_are_utterances_are_refused() -> None:
         cross_protocol(["a"], ["c"], 16).split(1, CORPORA)
 
 
+def test_all_utterances_that_there_are_may_be_shots() -> None:
+    train, _, test = cross_protocol(["a", "b"], ["c"], 12).split(1, CORPORA)
+    assert Counter(row.label for row in train if corpus_of(row) == "c") == {"anger": 12, "neutral": 12}
+    assert {row.speaker for row in test} == {"c/00", "c/05"}
+
+
 def test_shots_of_a_class_that_only_the_tested_speakers_have_are_refused() -> None:
     kept = [row for row in CORPORA if corpus_of(row) != "c" or row.label != "anger" or row.speaker == "c/00"]
     with pytest.raises(ProtocolError, match=r"--data\.shots 1: c has only 0 utterances of anger by speakers"):
