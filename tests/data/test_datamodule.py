@@ -677,6 +677,15 @@ def test_the_identity_is_plain_json_without_a_path(data: SERDataModule) -> None:
     }
 
 
+def test_the_identity_has_the_version_of_the_rule(small_emo_db: Path) -> None:
+    data = module(small_emo_db)
+    before = data.identity()
+    data.protocol = replace(data.protocol, version=7)
+    after = data.identity()
+    assert {key for key in before if before[key] != after[key]} == {"protocol_version", "protocol_hash"}
+    assert after["protocol_version"] == 7
+
+
 def test_preparation_follows_the_arguments(small_emo_db: Path) -> None:
     data = module(small_emo_db, sample_rate=8_000, min_seconds=0.11, max_seconds=0.12)
     assert {len(waveform) for waveform in data.waveforms.values()} <= set(range(880, 961))
