@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from typing import Literal
+
 import pytest
 
 import ser_zoo
@@ -7,7 +9,7 @@ from ser_zoo.corpora import CORPORA, Corpus
 from ser_zoo.corpora.emo_db import EmoDB
 from ser_zoo.errors import SERZooError, UnknownNameError
 from ser_zoo.models import MODELS, list_models
-from ser_zoo.registry import lookup, resolve
+from ser_zoo.registry import expect_known, lookup, resolve
 
 TABLE = {"emo_db": 1, "ravdess": 2, "demo": 3}
 
@@ -37,6 +39,14 @@ def test_several_near_names_are_all_given() -> None:
 
 def test_an_unknown_name_is_a_mistake_of_the_user() -> None:
     assert issubclass(UnknownNameError, SERZooError)
+
+
+def test_a_choice_that_is_known_or_not_given_passes_and_another_is_refused() -> None:
+    def play(pitch: Literal["high", "low"], tempo: Literal["slow", "fast"] = "slow", title: str = "") -> None: ...
+
+    expect_known(play, {"pitch": "low", "title": "any"}, "--song")
+    with pytest.raises(SERZooError, match=r"--song\.tempo 'none' is unknown\. Expected one of slow, fast\."):
+        expect_known(play, {"pitch": "low", "tempo": "none"}, "--song")
 
 
 def test_a_target_is_imported() -> None:
