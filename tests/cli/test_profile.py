@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -97,6 +98,16 @@ def test_latencies_are_percentiles_of_the_calls_in_evaluation(tmp_path: Path, mo
     assert (row["p50_ms"], row["p95_ms"]) == (20.0, 38.0)
     assert row["real_time_factor"] == 0.020 / 0.5
     assert not any(trained)
+
+
+@pytest.mark.parametrize(("platform", "unit"), [("linux", 2**10), ("darwin", 1)])
+def test_memory_is_in_mebibytes_whatever_the_system_counts_in(
+    platform: str, unit: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    usage = SimpleNamespace(ru_maxrss=300 * 2**20 // unit)
+    monkeypatch.setattr(profiling, "sys", SimpleNamespace(platform=platform))
+    monkeypatch.setattr("resource.getrusage", lambda _: usage)
+    assert profile(small_model("cnn_attn", tmp_path), [], repeats=1)["peak_memory_mib"] == 300.0
 
 
 class Known(nn.Module):
