@@ -17,6 +17,7 @@ from lightning.pytorch.callbacks import (
     EMAWeightAveraging,
     LearningRateFinder,
     LearningRateMonitor,
+    ModelCheckpoint,
     StochasticWeightAveraging,
 )
 from lightning.pytorch.trainer.states import TrainerStatus
@@ -26,7 +27,8 @@ from ser_zoo.data import SERDataModule
 from ser_zoo.errors import InterruptedRunError, LeakError, RunError, SERZooError
 from ser_zoo.evaluation import Run, read_result, run_fold, run_folds, score_checkpoint, summarise
 from ser_zoo.evaluation import run as room
-from ser_zoo.evaluation.checkpoints import WholeCheckpoints
+from ser_zoo.evaluation.callbacks import PredictionCollector
+from ser_zoo.evaluation.checkpoints import WholeCheckpoints, keep_best, mode_of, save_whole
 from ser_zoo.evaluation.result import processor
 from ser_zoo.inference import load_model, read_checkpoint
 from ser_zoo.models.optim import Optim
@@ -123,6 +125,51 @@ def test_a_checkpoint_that_finds_no_room_leaves_the_one_before_as_it_was(
     row = run_fold(run, data, tmp_path, resume=True)
     assert row is not None
     assert row["selection"]["epochs"] == 3
+
+
+def test_a_full_disk_is_told_in_its_own_words_and_not_in_those_of_zip_files(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(content: dict[str, Any], file: Any) -> None:
+        try:
+            raise OSError(28, "No space left on device")
+        finally:
+            raise RuntimeError("[enforce fail at inline_container.cc:664] unexpected pos 64 vs 0")
+
+    monkeypatch.setattr(torch, "save", full)
+    with pytest.raises(RunError, match=r"last\.ckpt: \[Errno 28\] No space left on device\. An older one there is still whole"):
+        save_whole({}, tmp_path / "last.ckpt")
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_best_epoch_of_a_run_from_before_is_known_by_the_name_that_lightning_gives(tmp_path: Path) -> None:
+    assert keep_best(tmp_path, "val/ua").state_key == ModelCheckpoint(monitor="val/ua", mode="max").state_key
+
+
+def test_a_moved_run_takes_up_its_own_files_where_they_are_and_no_others(tmp_path: Path) -> None:
+    before, after = (keep_best(tmp_path / name, "val/ua") for name in ("before", "after"))
+    old, new = (str(tmp_path / name / "checkpoints" / "best.ckpt") for name in ("before", "after"))
+    other = "/other/last.ckpt"
+    noted = {"best_model_path": old, "kth_best_model_path": old, "last_model_path": other}
+    after.load_state_dict({**before.state_dict(), **noted, "best_k_models": {old: torch.tensor(0.5)}})
+    assert (after.best_model_path, after.kth_best_model_path, list(after.best_k_models)) == (new, new, [new])
+    assert after.last_model_path == other
+
+
+@pytest.mark.parametrize(("monitor", "mode"), [("val/loss", "min"), ("train/loss", "min"), ("val/ua", "max")])
+def test_a_loss_is_best_where_it_is_least_and_other_metrics_where_they_are_most(monitor: str, mode: str) -> None:
+    assert mode_of(monitor) == mode
+
+
+@pytest.mark.parametrize("value", [float("inf"), float("nan")])
+def test_a_training_whose_logits_are_no_numbers_has_diverged(value: float) -> None:
+    trainer, data = SimpleNamespace(predict=lambda *_, **__: None), SimpleNamespace(val_dataloader=list)
+    collector = PredictionCollector()
+    collector.batches = [
+        {"ids": ["a", "b"], "logits": torch.tensor([[value, 0.0], [0.0, 1.0]]), "labels": torch.tensor([0, 1])}
+    ]
+    with pytest.raises(RunError, match=r"The training diverged: last\.ckpt gives logits that are not finite"):
+        room._calibrate(trainer, None, data, Path("last.ckpt"), collector)  # type: ignore[arg-type]
 
 
 def test_a_checkpoint_of_another_machine_is_written_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
