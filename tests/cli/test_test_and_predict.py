@@ -483,6 +483,13 @@ def test_predict_tells_what_is_cut_and_what_means_nothing(
     assert all(str(tmp_path / f"{name}.wav") in empty for name in ("offset", "one", "short", "silent"))
 
 
+def test_what_is_silent_up_to_where_it_is_cut_means_nothing(checkpoint: Path, tmp_path: Path) -> None:
+    soundfile.write(tmp_path / "late.wav", [0.0] * 30 * 1000 + [0.5, -0.5] * 500, 1000)
+    with pytest.warns(SERZooWarning) as told:
+        ser_zoo.predict(load_model(checkpoint), tmp_path / "late.wav")
+    assert [str(warning.message).split(",")[0] for warning in told] == ["Longer than 30 s", "Silent or shorter than 25 ms"]
+
+
 def test_nothing_is_written_when_no_recording_can_be_read(
     checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
