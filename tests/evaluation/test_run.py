@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import shutil
 from dataclasses import replace
 from datetime import timedelta
@@ -29,6 +30,7 @@ from ser_zoo.evaluation import Run, read_result, run_fold, run_folds, score_chec
 from ser_zoo.evaluation import run as room
 from ser_zoo.evaluation.callbacks import PredictionCollector
 from ser_zoo.evaluation.checkpoints import WholeCheckpoints, keep_best, mode_of, save_whole
+from ser_zoo.evaluation.folders import ROOT_VARIABLE, choose_root, claimed
 from ser_zoo.evaluation.result import processor
 from ser_zoo.inference import load_model, read_checkpoint
 from ser_zoo.models.optim import Optim
@@ -358,6 +360,52 @@ def test_an_interruption_after_the_training_says_how_to_go_on(
     run = Run("mfcc_stats", trainer={**QUIET, "max_epochs": 1})
     with pytest.raises(InterruptedRunError, match=r"Interrupted\. Repeat the command with --ckpt_path last"):
         run_fold(run, small_data(small_emo_db, sample_rate=16_000), tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("error", "steps", "kept"),
+    [
+        (RunError("refused"), 0, False),
+        (PermissionError("a logger may not write"), 0, False),
+        (RunError("diverged"), 1, True),
+        (InterruptedRunError("Ctrl-C"), 0, True),
+        (KeyboardInterrupt(), 0, True),
+    ],
+)
+def test_a_folder_is_given_back_where_its_training_is_refused_before_the_first_step(
+    error: BaseException, steps: int, kept: bool, tmp_path: Path
+) -> None:
+    trainer: Any = SimpleNamespace(is_global_zero=True, global_step=steps)
+    with pytest.raises(type(error)), claimed(trainer, tmp_path / "runs" / "r" / "fold-1", "text", resume=False):
+        raise error
+    assert (tmp_path / "runs" / "r" / "fold-1" / "config.yaml").exists() is (tmp_path / "runs").exists() is kept
+
+
+def test_a_run_that_goes_on_loses_nothing_where_it_is_refused(tmp_path: Path) -> None:
+    last = tmp_path / "fold-1" / "checkpoints" / "last.ckpt"
+    last.parent.mkdir(parents=True)
+    last.touch()
+    trainer: Any = SimpleNamespace(is_global_zero=True, global_step=0)
+    with pytest.raises(RunError, match="refused"), claimed(trainer, tmp_path / "fold-1", "text", resume=True):
+        raise RunError("refused")
+    assert last.exists()
+
+
+def test_the_newest_run_is_the_one_of_the_highest_number(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv(ROOT_VARIABLE, "")
+    for name in ("r", "r-2", "r-9", "r-10", "r-1x"):
+        (tmp_path / "runs" / name / "fold-1" / "checkpoints").mkdir(parents=True)
+        (tmp_path / "runs" / name / "fold-1" / "checkpoints" / "last.ckpt").touch()
+    assert choose_root("r", [1], None, resume=True) == Path("runs/r-10")
+    assert choose_root("r", [1], None, resume=False) == Path("runs/r-3")
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", "{}", '{"folds": 3}'])
+def test_a_damaged_pool_is_written_anew(text: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(room, "pool", lambda rows: {"folds": [1]})
+    (tmp_path / "pooled.json").write_text(text)
+    assert room.write_pooled(tmp_path, []) == {"folds": [1]} == json.loads((tmp_path / "pooled.json").read_text())
 
 
 def test_a_fold_that_another_command_has_taken_is_left_alone(small_emo_db: Path, tmp_path: Path) -> None:
