@@ -483,6 +483,12 @@ def test_predict_tells_what_is_cut_and_what_means_nothing(
     assert all(str(tmp_path / f"{name}.wav") in empty for name in ("offset", "one", "short", "silent"))
 
 
+def test_the_only_recording_is_not_skipped_but_its_damage_told(checkpoint: Path, tmp_path: Path) -> None:
+    (tmp_path / "a.wav").write_text("no sound")
+    with pytest.raises(AudioError, match=r"Cannot read .*a\.wav"):
+        ser_zoo.predict(load_model(checkpoint), tmp_path / "a.wav", on_bad_audio="skip")
+
+
 def test_what_is_silent_up_to_where_it_is_cut_means_nothing(checkpoint: Path, tmp_path: Path) -> None:
     soundfile.write(tmp_path / "late.wav", [0.0] * 30 * 1000 + [0.5, -0.5] * 500, 1000)
     with pytest.warns(SERZooWarning) as told:
