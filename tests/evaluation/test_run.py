@@ -28,7 +28,7 @@ from ser_zoo.data import SERDataModule
 from ser_zoo.errors import InterruptedRunError, LeakError, RunError, SERZooError
 from ser_zoo.evaluation import Run, read_result, run_fold, run_folds, score_checkpoint, summarise
 from ser_zoo.evaluation import run as room
-from ser_zoo.evaluation.callbacks import PredictionCollector
+from ser_zoo.evaluation.callbacks import PredictionCollector, StepSeed
 from ser_zoo.evaluation.checkpoints import WholeCheckpoints, keep_best, mode_of, save_whole
 from ser_zoo.evaluation.folders import ROOT_VARIABLE, choose_root, claimed
 from ser_zoo.evaluation.result import processor
@@ -399,6 +399,18 @@ def test_the_newest_run_is_the_one_of_the_highest_number(tmp_path: Path, monkeyp
         (tmp_path / "runs" / name / "fold-1" / "checkpoints" / "last.ckpt").touch()
     assert choose_root("r", [1], None, resume=True) == Path("runs/r-10")
     assert choose_root("r", [1], None, resume=False) == Path("runs/r-3")
+
+
+def test_each_step_of_each_process_draws_its_own_and_the_same_when_it_is_repeated() -> None:
+    def drawn(seed: int = 1, epoch: int = 0, batch: int = 0, rank: int = 0) -> float:
+        trainer: Any = SimpleNamespace(current_epoch=epoch, global_rank=rank)
+        with torch.random.fork_rng(devices=[]):
+            StepSeed(seed).on_train_batch_start(trainer, L.LightningModule(), None, batch)
+            return float(torch.rand(()))
+
+    values = [drawn(), drawn(seed=2), drawn(epoch=1), drawn(batch=1), drawn(rank=1)]
+    assert len(set(values)) == 5
+    assert drawn(epoch=1) == values[2]
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", "{}", '{"folds": 3}'])
