@@ -483,6 +483,21 @@ def test_predict_tells_what_is_cut_and_what_means_nothing(
     assert all(str(tmp_path / f"{name}.wav") in empty for name in ("offset", "one", "short", "silent"))
 
 
+def test_of_a_folder_the_checkpoint_that_was_tested_is_proposed(tmp_path: Path) -> None:
+    for name in ("last", "best", "refit"):
+        (tmp_path / "checkpoints").mkdir(exist_ok=True)
+        (tmp_path / "checkpoints" / f"{name}.ckpt").touch()
+        with pytest.raises(RunError, match=rf"Did you mean .*{name}\.ckpt\?"):
+            read_checkpoint(tmp_path)
+
+
+@pytest.mark.filterwarnings("ignore:.*is not complete")
+def test_another_fold_is_named_rather_than_those_whom_it_has_heard(small_emo_db: Path) -> None:
+    data = SERDataModule("emo_db", str(small_emo_db))
+    trained_on = data.identity() | {"fold": 3, "heard": ["03", "08"]}
+    assert check_identity(Checkpoint("egemaps", data.labels, trained_on, {}, {}), data, allow=True) == "fold was 3, is 1"
+
+
 def test_the_only_recording_is_not_skipped_but_its_damage_told(checkpoint: Path, tmp_path: Path) -> None:
     (tmp_path / "a.wav").write_text("no sound")
     with pytest.raises(AudioError, match=r"Cannot read .*a\.wav"):
