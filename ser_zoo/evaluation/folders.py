@@ -136,7 +136,7 @@ def _claim(folder: Path, config: str, resume: bool) -> None:
 
 
 def _siblings(base: Path) -> list[Path]:
-    return [base, *base.parent.glob(f"{base.name}-[0-9]*")] if base.is_dir() else []
+    return [path for path in (base, *base.parent.glob(f"{base.name}-[0-9]*")) if path.is_dir()]
 
 
 def _trained(root: Path, folds: Sequence[int]) -> bool:

@@ -228,6 +228,16 @@ def test_a_run_that_was_stopped_before_a_checkpoint_goes_on_beside_one_of_anothe
     assert (stopped / "result.json").is_file()
 
 
+def test_the_newest_run_is_gone_on_with_where_the_first_one_is_no_longer_there(
+    run: Path, small_emo_db: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    shutil.copytree(run, tmp_path / "runs" / "emo_db-cnn_attn-loso10-seed7-2")
+    command = [item for item in fit_command(small_emo_db, tmp_path) if not item.startswith("--run_dir")]
+    assert main([*command, "--data.fold=2", "--ckpt_path=last"]) == 0
+    assert [path.name for path in tmp_path.glob("runs/*")] == ["emo_db-cnn_attn-loso10-seed7-2"]
+
+
 def test_a_leaderboard_makes_its_folds_anew_one_at_a_time(run: Path, small_emo_db: Path, tmp_path: Path) -> None:
     shutil.copytree(run, tmp_path / "r")
     (tmp_path / "r" / "fold-2.json").write_text("{}")  # the fingerprint under which it was begun
