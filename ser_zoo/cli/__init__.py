@@ -13,6 +13,7 @@ import sys
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TextIO
 
 from ser_zoo.cli.tables import NAMES
 from ser_zoo.errors import InterruptedRunError, SERZooError, SERZooWarning
@@ -113,14 +114,25 @@ def _run(argv: Sequence[str] | None) -> int:
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors=NAMES)
     with warnings.catch_warnings():
-        # Shown each time, and without the line of code that happened to notice.
+        # Each once, whichever line of code notices it again, and without that line.
         warnings.simplefilter("always", SERZooWarning)
-        shown = warnings.showwarning
-        warnings.showwarning = lambda message, category, *rest: (
-            print(f"ser-zoo: warning: {message}", file=sys.stderr)
-            if issubclass(category, SERZooWarning)
-            else shown(message, category, *rest)
-        )
+        shown, told = warnings.showwarning, set[str]()
+
+        def tell(
+            message: Warning | str,
+            category: type[Warning],
+            filename: str,
+            lineno: int,
+            file: TextIO | None = None,
+            line: str | None = None,
+        ) -> None:
+            if not issubclass(category, SERZooWarning):
+                shown(message, category, filename, lineno, file, line)
+            elif str(message) not in told:
+                told.add(str(message))
+                print(f"ser-zoo: warning: {message}", file=sys.stderr)
+
+        warnings.showwarning = tell
         try:
             status: int = importlib.import_module(f"ser_zoo.cli.{verb}").run(arguments[1:])
             return status

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import torch
 
 from ser_zoo.corpora import CORPORA, corpus_class
@@ -128,11 +127,6 @@ class Entry:
                     "own; remove the one that is a copy, and run that fold again."
                 )
         return Predicted.joined(parts)
-
-    @property
-    def fold_of(self) -> npt.NDArray[np.int64]:
-        """(N,) fold of each prediction."""
-        return np.repeat(self.folds, [row["data"]["test"] for row in self.rows])
 
 
 def read_entries(folder: Path) -> list[Entry]:

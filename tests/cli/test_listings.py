@@ -107,14 +107,14 @@ def test_an_error_of_the_system_that_names_no_file_is_not_explained(monkeypatch:
         main(["models"])
 
 
-def test_warnings_are_shown_each_time_and_those_of_others_as_they_are(
+def test_each_warning_is_told_once_in_a_command_and_those_of_others_as_they_are(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     others: list[str] = []
 
     def warn(_: Sequence[str]) -> int:
-        for _ in range(2):
-            warnings.warn("Something is missing.", SERZooWarning, stacklevel=1)
+        for told in ("Something is missing.", "Something else is.", "Something is missing."):
+            warnings.warn(told, SERZooWarning, stacklevel=1)
         warnings.warn("Something is old.", UserWarning, stacklevel=1)
         return 0
 
@@ -122,9 +122,11 @@ def test_warnings_are_shown_each_time_and_those_of_others_as_they_are(
     with warnings.catch_warnings():
         warnings.simplefilter("default")
         monkeypatch.setattr(warnings, "showwarning", lambda message, *_: others.append(str(message)))
-        assert main(["models"]) == 0
-    assert capsys.readouterr().err == "ser-zoo: warning: Something is missing.\n" * 2
-    assert others == ["Something is old."]
+        for _ in range(2):
+            assert main(["models"]) == 0
+            expected = "ser-zoo: warning: Something is missing.\nser-zoo: warning: Something else is.\n"
+            assert capsys.readouterr().err == expected
+    assert others == ["Something is old."] * 2
 
 
 def test_no_verb_is_a_wrong_call(capsys: pytest.CaptureFixture[str]) -> None:

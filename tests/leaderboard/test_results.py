@@ -26,7 +26,6 @@ def test_folds_are_put_together_wherever_they_stand(tmp_path: Path) -> None:
     assert entry.folds == [1, 2]
     assert entry.paths == (first, tmp_path / "x" / "y" / "result.json")
     assert entry.predicted.speakers == ["03"] * PER_SPEAKER + ["08"] * PER_SPEAKER
-    assert entry.fold_of.tolist() == [1] * PER_SPEAKER + [2] * PER_SPEAKER
     assert entry.predicted.probabilities.shape == (2 * PER_SPEAKER, len(LABELS))
     assert np.mean(entry.predicted.probabilities.argmax(1) == entry.predicted.labels) == pytest.approx(0.7, abs=0.2)
 
