@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 
 import torch
 
+THREADS = min(8, os.cpu_count() or 1)
+
 
 @contextmanager
-def single_threads(count: int) -> Iterator[ThreadPoolExecutor]:
+def single_threads(count: int = THREADS) -> Iterator[ThreadPoolExecutor]:
     """A pool of ``count`` threads in which torch computes every operation in that one thread.
 
     Otherwise each of them would start as many threads as there are cores.

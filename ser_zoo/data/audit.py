@@ -13,7 +13,6 @@ import csv
 import hashlib
 import json
 import math
-import os
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -128,7 +127,7 @@ def listen(utterances: Sequence[Utterance], skip_bad: bool = False) -> Sound:
     sound = Sound({}, {}, [], 0, {})
     prints: dict[str, Fingerprint] = {}
     bar = tqdm(total=len(utterances), desc="listening", unit="file", leave=False, delay=0.5, disable=None)
-    with bar, single_threads(min(8, os.cpu_count() or 1)) as pool:
+    with bar, single_threads() as pool:
         for row, heard in zip(utterances, pool.map(describe, utterances), strict=True):
             bar.update()
             if isinstance(heard, str):

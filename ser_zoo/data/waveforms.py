@@ -104,7 +104,7 @@ def _decoded(
 
     bar = tqdm(total=len(utterances), desc="reading", unit="file", leave=False, delay=0.5, disable=None)
     # Threads suffice: decoding and resampling run outside the interpreter's lock.
-    with bar, single_threads(min(8, os.cpu_count() or 1)) as pool:
+    with bar, single_threads() as pool:
         for chunk in _chunks(utterances):
             for utterance, loaded in zip(chunk, pool.map(load, chunk), strict=True):
                 bar.update()
