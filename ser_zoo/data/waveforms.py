@@ -105,14 +105,11 @@ def _decoded(
     bar = tqdm(total=len(utterances), desc="reading", unit="file", leave=False, delay=0.5, disable=None)
     # Threads suffice: decoding and resampling run outside the interpreter's lock.
     with bar, single_threads() as pool:
-        for chunk in _chunks(utterances):
+        for start in range(0, len(utterances), CHUNK):
+            chunk = utterances[start : start + CHUNK]
             for utterance, loaded in zip(chunk, pool.map(load, chunk), strict=True):
                 bar.update()
                 yield utterance, loaded
-
-
-def _chunks(utterances: Sequence[Utterance]) -> Iterator[Sequence[Utterance]]:
-    return (utterances[start : start + CHUNK] for start in range(0, len(utterances), CHUNK))
 
 
 def _bounded(size: int, cache_gib: float) -> int:

@@ -122,7 +122,8 @@ def predict(
     longest = model.preparation.max_seconds
     model.eval()
     with bar, torch.inference_mode():
-        for chunk in _chunks(paths, batch_size):
+        for start in range(0, len(paths), batch_size):
+            chunk = paths[start : start + batch_size]
             clips: dict[Path, Waveform] = {}
             for path in chunk:
                 try:
@@ -167,7 +168,3 @@ def _notices(cut: Sequence[str], empty: Sequence[str], total: int, longest: floa
     if empty:
         about = f"Silent or shorter than {1000 * FRAME:g} ms, so that the probabilities mean nothing"
         yield f"{about}: {len(empty)} of {total} recordings, {short_list(empty, 5)}."
-
-
-def _chunks(paths: Sequence[Path], size: int) -> Iterator[Sequence[Path]]:
-    return (paths[start : start + size] for start in range(0, len(paths), size))
