@@ -116,16 +116,15 @@ class Content:
     """Everything that the templates show.
 
     Args:
-        results: rows are found anywhere below it.
-        certificates: folder of certificates; None takes ``certificates`` beside ``results``.
+        results: rows are found anywhere below it; certificates in the folder of that name beside it.
 
     Raises:
         RunError: there is no row, or one cannot be read.
     """
 
-    def __init__(self, results: Path, certificates: Path | None = None) -> None:
+    def __init__(self, results: Path) -> None:
         self.tables = tables(read_entries(results))
-        self.folder = results.absolute().parent / CERTIFICATES if certificates is None else certificates
+        self.folder = results.absolute().parent / CERTIFICATES
 
     @cached_property
     def claims(self) -> list[tuple[Claim, list[ClaimRow]]]:
@@ -170,13 +169,12 @@ class Content:
         return sum(line.minutes * len(line.entries) for _, line in self.lines) / 60
 
 
-def write_report(results: Path, output: Path, certificates: Path | None = None) -> list[Path]:
+def write_report(results: Path, output: Path) -> list[Path]:
     """Write ``leaderboard.md``, ``leaderboard.csv`` and ``leaderboard.html``, which replace those that are there.
 
     Args:
         results: folder of the rows.
         output: folder of the reports.
-        certificates: folder of the certificates of protocols; None takes ``certificates`` beside ``results``.
 
     Returns:
         The files.
@@ -186,7 +184,7 @@ def write_report(results: Path, output: Path, certificates: Path | None = None) 
         SERZooError: the extra ``report`` is not installed.
     """
     environment = _environment()
-    board = Content(results, certificates)
+    board = Content(results)
     paths = [output / f"leaderboard.{suffix}" for suffix in ("md", "csv", "html")]
     for path in paths:
         with atomic_path(path) as temporary:
