@@ -13,7 +13,7 @@ import json
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import groupby
 from pathlib import Path
@@ -26,13 +26,12 @@ from ser_zoo.evaluation import calibration, statistics
 from ser_zoo.evaluation.result import SHARED, Predicted, Row
 from ser_zoo.evaluation.robustness import ROBUSTNESS, Report, pool_robustness, read_robustness
 from ser_zoo.evaluation.statistics import Comparison, Counts, Interval, SeedSpread, SignedRank, Spread, Verdict
-from ser_zoo.leaderboard.references import Claim, Figure, Reference, claims, references
+from ser_zoo.leaderboard.references import Claim, Figure, Reference, references
 from ser_zoo.leaderboard.results import Entry, same_but_seed
 from ser_zoo.settings import settled
 
 Kind = Literal["honest", "as_published", "synthetic"]
 KINDS: tuple[Kind, ...] = ("honest", "as_published", "synthetic")
-METRICS = ("ua", "wa", "macro_f1")
 FEWEST_UTTERANCES = 10  # of a speaker who may be called the worst
 TUNED = "model.finetune_from"
 MOST_DIFFERENCES = 3  # settings that are written out to tell two lines apart; of more the digits of their hash stand
@@ -269,7 +268,7 @@ class Table:
     kind: Kind
     lines: tuple[Line, ...]
     standings: tuple[Standing, ...] = ()
-    references: tuple[Reference, ...] = field(default=())
+    references: tuple[Reference, ...] = ()
     alike: int = 0
 
     @property
@@ -368,7 +367,7 @@ def tables(entries: Sequence[Entry]) -> list[Table]:
     for (kind, corpus), same in groupby(made, key=lambda pair: pair[0]):
         first, *others = (table for _, table in same)
         figures = tuple(figure for figure in references() if figure.corpus == corpus) if KINDS[kind] == "honest" else ()
-        found += [Table(first.kind, first.lines, first.standings, figures), *others]
+        found += [replace(first, references=figures), *others]
     before: Counter[str] = Counter()
     for place, table in enumerate(found):
         found[place] = replace(table, alike=before[table.anchor])
@@ -391,11 +390,6 @@ def claim_rows(claim: Claim, made: Iterable[Table]) -> list[ClaimRow]:
         figures = tuple(figure for figure in claim.figures if figure.corpus == corpus)
         found.append(ClaimRow(corpus, figures, repeated, tuple(honest), same))
     return found
-
-
-def all_claims(made: Sequence[Table]) -> list[tuple[Claim, list[ClaimRow]]]:
-    """Every founding paper with its rows."""
-    return [(claim, claim_rows(claim, made)) for claim in claims()]
 
 
 def other_references(made: Iterable[Table]) -> dict[str, list[Reference]]:
@@ -432,7 +426,7 @@ def _kind(entry: Entry) -> Kind:
 
 def _table(kind: Kind, entries: Sequence[Entry]) -> Table:
     lines = [_line(group) for group in same_but_seed(entries)]
-    lines = [Line(line.entries, line.left_out, variant) for line, variant in zip(lines, _variants(lines), strict=True)]
+    lines = [replace(line, variant=variant) for line, variant in zip(lines, _variants(lines), strict=True)]
     if kind == "as_published":
         return Table(kind, tuple(sorted(lines, key=lambda line: line.name)))
     ranked = sorted((line for line in lines if line.complete), key=lambda line: (-line.scores["ua"].value, line.name))
@@ -505,10 +499,9 @@ def _same_network(one: Line, other: Line) -> bool:
 
 
 def _missing(entry: Entry) -> str:
-    folds = f"seed {entry.seed}: {len(entry.folds)} of {entry.folds_expected} folds"
     if entry.folds_expected is None:
         return f"seed {entry.seed}: {len(entry.folds)} folds, of how many is not known here"
-    return folds
+    return f"seed {entry.seed}: {len(entry.folds)} of {entry.folds_expected} folds"
 
 
 def _ua(entry: Entry) -> float:

@@ -26,12 +26,12 @@ from ser_zoo.leaderboard.aggregate import (
     Line,
     Standing,
     Table,
-    all_claims,
+    claim_rows,
     other_references,
     over_corpora,
     tables,
 )
-from ser_zoo.leaderboard.references import Claim, Reference
+from ser_zoo.leaderboard.references import Claim, Reference, claims
 from ser_zoo.leaderboard.results import read_entries
 
 if TYPE_CHECKING:
@@ -128,8 +128,8 @@ class Content:
 
     @cached_property
     def claims(self) -> list[tuple[Claim, list[ClaimRow]]]:
-        """The founding papers."""
-        return all_claims(self.tables)
+        """The founding papers, each with its rows."""
+        return [(claim, claim_rows(claim, self.tables)) for claim in claims()]
 
     @cached_property
     def other_references(self) -> dict[str, list[Reference]]:
