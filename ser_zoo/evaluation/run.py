@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import lightning as L
 import numpy as np
@@ -167,8 +167,7 @@ class Run:
             )
 
 
-@dataclass(frozen=True)
-class Trained:
+class Trained(NamedTuple):
     """A trained fold.
 
     Attributes:
@@ -212,14 +211,8 @@ def run_fold(run: Run, data: SERDataModule, folder: Path, config: str = "", resu
     collector = PredictionCollector()
     data.prepare_data()
     everyone = data.for_refit() if run.refit else data
-    trained = train_fold(run, data, folder, config, resume, [collector])
-    model, trainer, chosen, tracker = trained.model, trained.trainer, trained.chosen, trained.tracker
-    tested, epochs, features, fitted = (
-        Path(chosen.best_model_path),
-        trainer.current_epoch,
-        model.feature_seconds,
-        trained.seconds,
-    )
+    model, trainer, chosen, tracker, fitted = train_fold(run, data, folder, config, resume, [collector])
+    tested, epochs, features = Path(chosen.best_model_path), trainer.current_epoch, model.feature_seconds
     epoch = epoch_of(tested)
     started = time.perf_counter()
     calibration = _calibrate(trainer, model, data, tested, collector)
