@@ -256,11 +256,11 @@ def run_search(
             _try(study, sweep, plan, folds, folder)
             ended = _done(study, sweep)
             report(max(ended, key=lambda trial: trial.number), ended)
-        finished = [trial for trial in done if trial.value is not None]
+        finished = ranked(done, sweep.metric)
         if not finished:
             errors = next((f" The last error: {trial.error.rstrip('.')}." for trial in reversed(done) if trial.error), "")
             raise RunError(f"None of the {len(done)} trials in {folder} has finished.{errors} Begin a new --study.")
-        best = ranked(finished, sweep.metric)[0]
+        best = finished[0]
         states = [trial.state for trial in done]
         account |= {
             "optuna": optuna.__version__,
