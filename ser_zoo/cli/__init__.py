@@ -15,8 +15,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TextIO
 
+from ser_zoo import __version__
 from ser_zoo.cli.tables import NAMES
-from ser_zoo.errors import InterruptedRunError, SERZooError, SERZooWarning
+from ser_zoo.errors import InterruptedRunError, SERZooError, SERZooWarning, UnknownNameError
+from ser_zoo.registry import lookup
 
 VERBS = {
     "fit": "train on a fold (or all folds), test the best checkpoint, write the result row",
@@ -97,19 +99,13 @@ def _run(argv: Sequence[str] | None) -> int:
         print(text)
         return 0 if arguments else 2
     if arguments[0] == "--version":
-        from ser_zoo import __version__
-
         print(f"ser-zoo {__version__}")
         return 0
     verb = arguments[0]
-    if verb not in VERBS:
-        from ser_zoo.errors import UnknownNameError
-        from ser_zoo.registry import lookup
-
-        try:
-            lookup(VERBS, verb, "verb")
-        except UnknownNameError as error:
-            print(f"ser-zoo: {error}", file=sys.stderr)
+    try:
+        lookup(VERBS, verb, "verb")
+    except UnknownNameError as error:
+        print(f"ser-zoo: {error}", file=sys.stderr)
         return 2
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors=NAMES)
