@@ -48,6 +48,7 @@ def run(argv: Sequence[str]) -> int:
         return 1
     done = prepare(corpus, options.again)
     manifest = done.manifest
+    classes, extra = by_class(corpus, manifest.utterances), [str(path) for path in manifest.extra]
     damaged = {**manifest.damaged, **{str(path): fault for path, fault in done.unconverted.items()}}
     found = {
         "root": str(corpus.root),
@@ -58,9 +59,9 @@ def run(argv: Sequence[str]) -> int:
         "sample_rates": manifest.sample_rates,
         "decoded": done.decoded,
         "converted": done.converted,
-        "classes": by_class(corpus, manifest.utterances),
+        "classes": classes,
         "missing": done.missing,
-        "extra": [str(path) for path in manifest.extra],
+        "extra": extra,
         "damaged": damaged,
         "duplicates": manifest.duplicates,
         "notes": manifest.notes,
@@ -68,7 +69,7 @@ def run(argv: Sequence[str]) -> int:
     if options.format == "json":
         show([found], "json")
         return 0 if done.sound else 1
-    show(by_class(corpus, manifest.utterances), "table", f"{corpus.title} at {corpus.root}")
+    show(classes, "table", f"{corpus.title} at {corpus.root}")
     print(
         f"{found['utterances']} of {corpus.total} utterances, {found['speakers']} speakers, {manifest.hours:.2f} h, "
         f"{rates(manifest.sample_rates) or 'no sample rate'}"
@@ -76,16 +77,15 @@ def run(argv: Sequence[str]) -> int:
     listed("missing", done.missing)
     listed("damaged", [f"{key}: {fault}" for key, fault in damaged.items()])
     listed("with the same audio as another", [" = ".join(group) for group in manifest.duplicates])
-    listed("audio files that no utterance uses", found["extra"])
+    listed("audio files that no utterance uses", extra)
     listed("noted by the reader", manifest.notes)
     print(f"{done.decoded} of {found['utterances']} utterances decoded, {done.converted} recordings converted.")
     print(f"Manifest: {manifest.path} ({time.perf_counter() - begin:.1f} s)")
     return 0 if done.sound else 1
 
 
-def listed(what: str, items: object) -> None:
+def listed(what: str, items: Sequence[str]) -> None:
     """Print how many there are, and the first of them."""
-    assert isinstance(items, list)
     print(f"{what}: {len(items) or 'none'}")
     for item in items[:SHOWN]:
         print(f"  {item}")
