@@ -53,19 +53,15 @@ def show(certificate: dict[str, Any]) -> None:
     table(_sides(certificate), f"{certificate['corpus']}, task {certificate['task']}, {rule}: {classes}")
     if found := summary(certificate):
         table(found, "findings")
-    copies = (
-        [*((ids, "identical") for ids in audio["identical"]), *((ids, "near") for ids in audio["near_duplicates"])]
-        if audio
-        else []
-    )
-    if copies:
-        table([{"utterances": ids, "audio": kind} for ids, kind in copies], "copies in the corpus, whatever side they stand on")
-    heard = (
-        f"audio of {audio['utterances']} utterances compared, {audio['too_short_for_near_duplicates']} of them too short for "
-        f"near-duplicates, {len(audio['unreadable'])} more unreadable"
-        if audio
-        else "audio was not checked"
-    )
+    heard = "audio was not checked"
+    if audio:
+        kinds = {"identical": audio["identical"], "near": audio["near_duplicates"]}
+        if copies := [{"utterances": ids, "audio": kind} for kind, groups in kinds.items() for ids in groups]:
+            table(copies, "copies in the corpus, whatever side they stand on")
+        heard = (
+            f"audio of {audio['utterances']} utterances compared, {audio['too_short_for_near_duplicates']} of them too short "
+            f"for near-duplicates, {len(audio['unreadable'])} more unreadable"
+        )
     print(f"certificate {certificate['hash']}: {'passes' if certificate['passes'] else 'FAILS'}; {heard}")
 
 
