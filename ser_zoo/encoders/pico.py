@@ -22,10 +22,10 @@ from torch.nn import functional
 from ser_zoo.encoders.network import Network
 from ser_zoo.encoders.whisper import LogMel
 from ser_zoo.errors import EncoderError
+from ser_zoo.features import frame_mask
 
 if TYPE_CHECKING:
     from ser_zoo.encoders.checkpoint import Checkpoint
-from ser_zoo.features import frame_mask
 
 MODEL_TYPE = "pico"
 # LogMel imagines a clip padded to its window, of which nothing is left to see where clips are not cut into windows.

@@ -24,10 +24,10 @@ from torch.nn import functional
 
 from ser_zoo.encoders.attention import attend, use_in
 from ser_zoo.encoders.network import Network, first
+from ser_zoo.features import frame_mask
 
 if TYPE_CHECKING:
     from ser_zoo.encoders.checkpoint import Checkpoint
-from ser_zoo.features import frame_mask
 
 FAMILIES = ("wav2vec2", "hubert", "wavlm", "data2vec-audio", "unispeech", "unispeech-sat")
 

@@ -26,10 +26,10 @@ from torch.nn import functional
 
 from ser_zoo.encoders.attention import use_in
 from ser_zoo.encoders.network import Network
+from ser_zoo.features import frame_mask
 
 if TYPE_CHECKING:
     from ser_zoo.encoders.checkpoint import Checkpoint
-from ser_zoo.features import frame_mask
 
 Lengths = TypeVar("Lengths", int, Tensor)
 
