@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ser_zoo.cache import atomic_path
+from ser_zoo.cache import write_json
 from ser_zoo.cli.tables import add_format, output_file, quiet_lightning, table
 from ser_zoo.corpora import Utterance, create_corpus
 from ser_zoo.errors import LeakError
@@ -28,14 +28,12 @@ def run(argv: Sequence[str]) -> int:
         parser.error("--split replaces the protocol; leave --data.protocol, --data.test and --data.shots out")
     quiet_lightning()
     certificate = _certificate(options)
-    text = json.dumps(certificate, indent=2, ensure_ascii=False)
     if options.format == "json":
-        print(text)
+        print(json.dumps(certificate, indent=2, ensure_ascii=False))
     else:
         show(certificate)
     if options.output is not None:  # after it is printed, in case nothing can be written there
-        with atomic_path(options.output) as temporary:
-            temporary.write_text(text + "\n")
+        write_json(options.output, certificate)
     if not certificate["passes"]:
         failed = dict.fromkeys(row["finding"] for row in summary(certificate) if row["verdict"] == "fails")
         raise LeakError(

@@ -1,5 +1,6 @@
 """Metrics of a test, the result row that keeps them, and the run of a fold that makes it."""
 
+from ser_zoo.cache import write_json
 from ser_zoo.evaluation.folders import choose_root, fold_folder
 from ser_zoo.evaluation.result import (
     Predicted,
@@ -10,7 +11,6 @@ from ser_zoo.evaluation.result import (
     read_predictions,
     read_result,
     summarise,
-    write_json,
 )
 from ser_zoo.evaluation.run import (
     Run,

@@ -21,7 +21,7 @@ import torch
 from torch import Tensor
 
 from ser_zoo import __version__, metrics
-from ser_zoo.cache import atomic_path
+from ser_zoo.cache import atomic_path, write_json
 from ser_zoo.corpora import Utterance
 from ser_zoo.data import SERDataModule
 from ser_zoo.errors import RunError
@@ -324,12 +324,6 @@ def pool(rows: Sequence[Row]) -> dict[str, Any]:
         "mean": {name: float(value.mean()) for name, value in values.items()},
         "deviation": {name: float(value.std()) if len(rows) > 1 else None for name, value in values.items()},
     }
-
-
-def write_json(path: Path, content: object) -> None:
-    """Write indented JSON, whole or not at all."""
-    with atomic_path(path) as temporary:
-        temporary.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n")
 
 
 def content_of(data: SERDataModule) -> str:

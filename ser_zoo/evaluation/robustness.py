@@ -29,6 +29,7 @@ from torch.utils.data import DataLoader, Dataset
 from tqdm import tqdm
 
 from ser_zoo import metrics
+from ser_zoo.cache import write_json
 from ser_zoo.corpora import Utterance
 from ser_zoo.data import Batch, Preparation, SERDataModule, resample
 from ser_zoo.data.audio import Waveform
@@ -37,7 +38,7 @@ from ser_zoo.data.datamodule import collate
 from ser_zoo.data.sampler import BucketSampler
 from ser_zoo.errors import RunError, SERZooError
 from ser_zoo.evaluation.callbacks import PredictionCollector
-from ser_zoo.evaluation.result import ROW, commit, protocol_of, read_result, score, versions, write_json
+from ser_zoo.evaluation.result import ROW, commit, protocol_of, read_result, score, versions
 from ser_zoo.evaluation.run import make_trainer
 from ser_zoo.models.base import CHECKPOINT_KEY, SERModule
 from ser_zoo.protocols import Row

@@ -37,6 +37,7 @@ from lightning.pytorch.loggers import CSVLogger
 from lightning.pytorch.plugins import TorchCheckpointIO
 from lightning.pytorch.utilities import rank_zero_only, rank_zero_warn
 
+from ser_zoo.cache import write_json
 from ser_zoo.data import SERDataModule
 from ser_zoo.errors import InterruptedRunError, RunError, SERZooWarning
 from ser_zoo.evaluation.calibration import calibrate
@@ -64,7 +65,6 @@ from ser_zoo.evaluation.result import (
     result_row,
     score,
     search_of,
-    write_json,
     write_result,
 )
 from ser_zoo.evaluation.tracking import FoldTracker, Tracking

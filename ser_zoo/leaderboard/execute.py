@@ -33,7 +33,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from ser_zoo.cache import atomic_path
+from ser_zoo.cache import atomic_path, write_json
 from ser_zoo.errors import RunError
 from ser_zoo.leaderboard.grid import MEASURES, Cell
 from ser_zoo.leaderboard.lock import Holder, Lock, Process, take
@@ -231,7 +231,7 @@ def _train(cell: Cell, settings: Settings, stopped: Callable[[], bool], lock: Lo
         _set_aside(run, run.with_name(f"{run.name}.before"))
     if not (run / ROW).is_file():
         resumed = run.is_dir()
-        _write(run.with_name(f"{run.name}.json"), {"fingerprint": cell.fingerprint, "parts": cell.parts})
+        write_json(run.with_name(f"{run.name}.json"), {"fingerprint": cell.fingerprint, "parts": cell.parts})
         arguments = [*cell.arguments, f"--folds={cell.fold}", f"--run_dir={(settings.runs / cell.group).absolute()}"]
         arguments += ["--trainer.enable_progress_bar=false", *(["--ckpt_path=last"] if resumed else [])]
         if failed := _call(cell, settings, stopped, lock, ["fit", *arguments], log):
@@ -323,7 +323,7 @@ def _keep(cell: Cell, settings: Settings, run: Path, seconds: float) -> None:
     new.mkdir(parents=True)
     if curves := _curves(run):
         (new / CURVES).write_text(curves)
-    _write(new / CELL, {"fingerprint": cell.fingerprint, "parts": cell.parts, "seconds": round(seconds, 1)})
+    write_json(new / CELL, {"fingerprint": cell.fingerprint, "parts": cell.parts, "seconds": round(seconds, 1)})
     for name in (*(f"{measure}.json" for measure in MEASURES), *reversed(KEPT)):  # the row last: readers look for it
         if name in KEPT or (run / name).is_file():
             shutil.copyfile(run / name, new / name)
@@ -370,11 +370,6 @@ def _read(path: Path) -> dict[str, Any]:
     except (OSError, ValueError):
         return {}
     return content if isinstance(content, dict) else {}
-
-
-def _write(path: Path, content: Mapping[str, Any]) -> None:
-    with atomic_path(path) as temporary:
-        temporary.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n")
 
 
 def _tail(log: Path) -> str:
