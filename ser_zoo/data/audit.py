@@ -28,6 +28,7 @@ from ser_zoo.data.audio import content_hash, read_audio, resample
 from ser_zoo.data.fingerprint import RATE, Copy, Fingerprint, find_copies, fingerprint
 from ser_zoo.errors import AudioError, ProtocolError
 from ser_zoo.protocols import Leak, Protocol, Row, Split
+from ser_zoo.protocols.base import utterance_of
 from ser_zoo.threads import single_threads
 
 SCHEMA_VERSION = 1
@@ -186,7 +187,7 @@ def add_sound(report: Report, split: Split, sound: Sound, declared: Sequence[Lea
         one, other = (_first_ids(getattr(split, side), lambda row: _content(row, sound)) for side in pair)
         equal = [f"{one[content]}, {other[content]}" for content in one if content in other]
         findings += _shared("identical audio", pair, equal, verdict)
-        ids, other_ids = ({_utterance(row) for row in getattr(split, side)} for side in pair)
+        ids, other_ids = ({utterance_of(row) for row in getattr(split, side)} for side in pair)
         near = [
             f"{copy.first}, {copy.second}"
             for copy in sound.copies
@@ -318,7 +319,7 @@ def _between_sides(split: Split, declared: Sequence[Leak], texts_apart: Sequence
     shared: dict[str, Callable[[Utterance], str | None]] = {
         "speaker": lambda row: row.speaker,
         "recording": lambda row: f"{row.path}@{row.start}-{row.end}",
-        "augmentation before split": lambda row: _utterance(row) if _utterance(row) in augmented else None,
+        "augmentation before split": lambda row: utterance_of(row) if utterance_of(row) in augmented else None,
         "session": lambda row: row.session,
         "text": lambda row: row.text,
     }
@@ -365,12 +366,8 @@ def _validates_on_test(split: Split) -> bool:
     return bool(split.test) and {row.id for row in split.validation} == {row.id for row in split.test}
 
 
-def _utterance(row: Utterance) -> str:
-    return row.utterance if isinstance(row, Row) else row.id
-
-
 def _content(row: Utterance, sound: Sound) -> str:
-    return "+".join((sound.content[_utterance(row)], *(row.variant if isinstance(row, Row) else ())))
+    return "+".join((sound.content[utterance_of(row)], *(row.variant if isinstance(row, Row) else ())))
 
 
 def _counts(rows: Sequence[Utterance], labels: Sequence[str]) -> Report:
@@ -386,7 +383,7 @@ def _size(rows: Sequence[Utterance]) -> dict[str, int]:
 
 
 def _hours(rows: Sequence[Utterance], sound: Sound) -> float:
-    return round(math.fsum(sound.seconds[_utterance(row)] for row in rows) / 3600, 4)
+    return round(math.fsum(sound.seconds[utterance_of(row)] for row in rows) / 3600, 4)
 
 
 def _heard(sound: Sound) -> Report:
@@ -460,7 +457,7 @@ def _once(
     """The sides with each row once, and what the reading has found."""
     unique = {side: {row.id: row for row in rows} for side, rows in sides.items()}
     twice = [key for rows in sides.values() for key, count in Counter(row.id for row in rows).items() if count > 1]
-    placed = {_utterance(row) for rows in sides.values() for row in rows}
+    placed = {utterance_of(row) for rows in sides.values() for row in rows}
     every = tuple(Split._fields)
     others = strange.pop("", 0)
     findings = [

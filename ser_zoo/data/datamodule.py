@@ -34,6 +34,7 @@ from ser_zoo.data.sampler import BucketSampler
 from ser_zoo.data.waveforms import Waveforms, load_waveforms
 from ser_zoo.errors import ProtocolError, SERZooError, SERZooWarning
 from ser_zoo.protocols import RandomRows, Row, Split, check_split, cross_protocol, find_protocol
+from ser_zoo.protocols.base import utterance_of
 from ser_zoo.registry import expect_known, lookup
 
 # What a row of its own can have done to it, besides a changed speed (``speed0.9``).
@@ -290,7 +291,7 @@ class SERDataModule(L.LightningDataModule):
                         f"({', '.join(finding['examples'])}). A model cannot know what it is not taught.",
                         category=SERZooWarning,
                     )
-            if out := {row.id for row in usable} - {getattr(row, "utterance", row.id) for side in split for row in side}:
+            if out := {row.id for row in usable} - {utterance_of(row) for side in split for row in side}:
                 say(f"Fold {self.fold} of protocol {self.protocol.name} leaves out {len(out)} of {len(usable)} utterances.")
         return self._split
 

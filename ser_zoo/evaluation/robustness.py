@@ -30,8 +30,7 @@ from tqdm import tqdm
 
 from ser_zoo import metrics
 from ser_zoo.cache import write_json
-from ser_zoo.corpora import Utterance
-from ser_zoo.data import Batch, Preparation, SERDataModule, resample
+from ser_zoo.data import Batch, SERDataModule, resample
 from ser_zoo.data.audio import Waveform
 from ser_zoo.data.augment import add_white_noise, reverberate
 from ser_zoo.data.datamodule import collate
@@ -41,7 +40,7 @@ from ser_zoo.evaluation.callbacks import PredictionCollector
 from ser_zoo.evaluation.result import ROW, commit, protocol_of, read_result, score, versions
 from ser_zoo.evaluation.run import make_trainer
 from ser_zoo.models.base import CHECKPOINT_KEY, SERModule
-from ser_zoo.protocols import Row
+from ser_zoo.protocols.base import utterance_of
 from ser_zoo.registry import lookup
 from ser_zoo.settings import settled
 
@@ -277,12 +276,12 @@ class PerturbedTest(Dataset[Batch]):
         self.lengths = [len(data.waveforms[row.id]) for row in self.rows]
         self.labels = data.labels
         self.waveforms = data.waveforms
-        self.preparation: Preparation = data.preparation
+        self.preparation = data.preparation
         self.perturbation = perturbation
         self.seed = seed
         # Under as_published protocols a training row may be made of a test utterance.
-        tested = {_utterance(row) for row in self.rows}
-        self.voices = [data.waveforms[row.id] for row in data.split.train if _utterance(row) not in tested]
+        tested = {utterance_of(row) for row in self.rows}
+        self.voices = [data.waveforms[row.id] for row in data.split.train if utterance_of(row) not in tested]
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -497,10 +496,6 @@ def _test(model: SERModule, side: PerturbedTest, batch_size: int, trainer: Mappi
     # Not given as a data module, for which the model would keep features.
     make_trainer({**trainer, **quiet, "callbacks": [collector]}).test(model, loader, verbose=False)
     return score(collector.batches).confusion
-
-
-def _utterance(row: Utterance) -> str:
-    return row.utterance if isinstance(row, Row) else row.id
 
 
 def _at_coding_rate(waveform: Waveform, scene: Scene, **coder: Any) -> Waveform:

@@ -43,6 +43,11 @@ class Row(Utterance):
         return cls(**{**same, "id": "+".join((utterance.id, *variant))}, utterance=utterance.id, variant=variant)
 
 
+def utterance_of(row: Utterance) -> str:
+    """Id of the utterance that a row is, or is made of."""
+    return row.utterance if isinstance(row, Row) else row.id
+
+
 class Split(NamedTuple):
     """The three sides of a fold; what is placed is an utterance, or a ``Row`` made of one."""
 
