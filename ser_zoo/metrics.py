@@ -45,6 +45,9 @@ def macro_f1(confusion: Tensor) -> Tensor:
     return (2 * counts.diagonal(dim1=-2, dim2=-1) / total).nanmean(-1)
 
 
+METRICS = {"wa": wa, "ua": ua, "macro_f1": macro_f1}
+
+
 def scores(confusion: Tensor) -> dict[str, float]:
     """``wa``, ``ua`` and ``macro_f1`` of one (C, C) matrix."""
-    return {name: float(metric(confusion)) for name, metric in (("wa", wa), ("ua", ua), ("macro_f1", macro_f1))}
+    return {name: float(metric(confusion)) for name, metric in METRICS.items()}

@@ -306,9 +306,7 @@ def pool(rows: Sequence[Row]) -> dict[str, Any]:
         training where every fold's row has it; ``refit``, whether validation utterances trained too.
     """
     summed = torch.tensor([row["metrics"]["confusion"] for row in rows]).sum(0)
-    values = {
-        name: torch.tensor([row["metrics"][name] for row in rows], dtype=torch.float64) for name in ("wa", "ua", "macro_f1")
-    }
+    values = {name: torch.tensor([row["metrics"][name] for row in rows], dtype=torch.float64) for name in metrics.METRICS}
     first = rows[0]
     protocol = {key: value for key, value in first["protocol"].items() if key not in (SHARED, "certificate")}
     if all(SHARED in row["protocol"] for row in rows):

@@ -201,10 +201,7 @@ def speaker_confusions(labels: Counts, predicted: Counts, speakers: Sequence[str
 def scores(confusions: Counts | Values) -> dict[str, Values]:
     """``wa``, ``ua`` and ``macro_f1`` of (..., C, C) counts, each (...), as ``ser_zoo.metrics`` defines them."""
     counts = torch.from_numpy(confusions)
-    return {
-        name: metric(counts).numpy()
-        for name, metric in (("wa", metrics.wa), ("ua", metrics.ua), ("macro_f1", metrics.macro_f1))
-    }
+    return {name: metric(counts).numpy() for name, metric in metrics.METRICS.items()}
 
 
 def bootstrap_interval(confusions: Counts, resamples: int = RESAMPLES, seed: int = 0) -> dict[str, Interval]:
@@ -613,9 +610,9 @@ def _sorted(predicted: Predicted) -> Predicted:
     )
 
 
-def _some(ids: Sequence[str], shown: int = 5) -> str:
-    """``3 utterances (a, b, c)``, at most ``shown`` of them by name."""
-    named = ", ".join(ids[:shown]) + (" ..." if len(ids) > shown else "")
+def _some(ids: Sequence[str]) -> str:
+    """``3 utterances (a, b, c)``, at most five of them by name."""
+    named = ", ".join(ids[:5]) + (" ..." if len(ids) > 5 else "")
     return f"{len(ids)} utterance{'s' if len(ids) > 1 else ''} ({named})"
 
 

@@ -32,6 +32,7 @@ from ser_zoo.data.datamodule import collate
 from ser_zoo.errors import RunError
 from ser_zoo.evaluation.result import PREDICTIONS, ROW, Row, Scored, protocol_of
 from ser_zoo.features import Frames, Spectrogram
+from ser_zoo.metrics import METRICS
 from ser_zoo.models.base import SERModule
 
 if TYPE_CHECKING:  # wandb and matplotlib are an extra
@@ -139,7 +140,7 @@ class FoldTracker(Callback):
         assert self.run is not None, "only the first process has a row"
         run, labels = self.run, row["labels"]
         run.config.update({key: value for key, value in row.items() if key not in RESULTS}, allow_val_change=True)  # type: ignore[no-untyped-call]
-        metrics = {key: row["metrics"][key] for key in ("wa", "ua", "macro_f1")}
+        metrics = {key: row["metrics"][key] for key in METRICS}
         results = {key: row[key] for key in ("selection", "calibration", "durations") if key in row}
         run.summary.update({**metrics, "recall": row["metrics"]["recalls"], **results})
         recalls = [[label, value] for label, value in row["metrics"]["recalls"].items()]

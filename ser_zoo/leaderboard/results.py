@@ -16,6 +16,7 @@ import torch
 from ser_zoo.corpora import CORPORA, corpus_class
 from ser_zoo.errors import ProtocolError, RunError, UnknownNameError
 from ser_zoo.evaluation.result import ROW, Predicted, Row, read_predictions, read_result, summarise
+from ser_zoo.metrics import METRICS
 from ser_zoo.protocols import Protocol, find_protocol
 from ser_zoo.settings import settled, told
 
@@ -252,7 +253,7 @@ def _predictions(path: Path, row: Row) -> Predicted:
             "was computed from; run the fold again."
         )
     computed = summarise(torch.from_numpy(confusion), row["labels"])
-    if wrong := [name for name in ("wa", "ua", "macro_f1") if not abs(computed[name] - row["metrics"][name]) <= ROUNDING]:
+    if wrong := [name for name in METRICS if not abs(computed[name] - row["metrics"][name]) <= ROUNDING]:
         name = wrong[0]
         raise RunError(
             f"{path} has {name} {row['metrics'][name]}, but its confusion matrix gives {computed[name]}. Expected a row as "
