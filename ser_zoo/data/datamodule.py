@@ -166,10 +166,11 @@ class SERDataModule(L.LightningDataModule):
         self._certificate = ""
         self._refit = False
         self._outputs: list[str] | None = None
-        self._check()
+        self._check_sizes()
+        self._check_changes()
 
-    def _check(self) -> None:
-        """Refuse arguments that make no sense."""
+    def _check_sizes(self) -> None:
+        """Refuse numbers that make no sense."""
         rate, longest = self.preparation.sample_rate, self.preparation.max_seconds
         sizes = {
             "batch_size": self.batch_size,
@@ -195,6 +196,9 @@ class SERDataModule(L.LightningDataModule):
                 f"--data.min_seconds {self.preparation.min_seconds:g} is more than --data.max_seconds {longest:g}, beyond "
                 "which every utterance is cut off. Raise max_seconds, or lower min_seconds."
             )
+
+    def _check_changes(self) -> None:
+        """Refuse changes of training rows that make no sense."""
         named = ("augment", self.augment, Augmentation), ("augment_rows", self.augment_rows, RowAugmentation)
         for option, names, known in named:
             for name in names:
@@ -411,9 +415,7 @@ class SERDataModule(L.LightningDataModule):
         """The test speakers."""
         return self._loader(self.split.test)
 
-    def predict_dataloader(self) -> DataLoader[Batch]:
-        """The test speakers."""
-        return self._loader(self.split.test)
+    predict_dataloader = test_dataloader
 
     def statistics_dataloader(self) -> DataLoader[Batch]:
         """The training speakers with augmentation, once and all of them in every process: for statistics of features."""
