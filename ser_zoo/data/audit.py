@@ -371,11 +371,7 @@ def _content(row: Utterance, sound: Sound) -> str:
 
 
 def _counts(rows: Sequence[Utterance], labels: Sequence[str]) -> Report:
-    by_class = {label: [row for row in rows if row.label == label] for label in labels}
-    return {
-        **_size(rows),
-        "classes": {label: _size(of_label) for label, of_label in by_class.items()},
-    }
+    return {**_size(rows), "classes": {label: _size([row for row in rows if row.label == label]) for label in labels}}
 
 
 def _size(rows: Sequence[Utterance]) -> dict[str, int]:

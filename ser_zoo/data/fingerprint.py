@@ -30,10 +30,8 @@ import numpy.typing as npt
 from ser_zoo.data.audio import Waveform
 
 RATE = 16_000  # Hz of what is described
-HOP, WINDOW = (
-    160,
-    1024,
-)  # samples: 100 frames a second of 64 ms, so that half a hop, the most that copies are off, changes little
+# Samples: 100 frames a second of 64 ms, so that half a hop, the most that copies are off, changes little.
+HOP, WINDOW = 160, 1024
 BANDS, LOWEST, HIGHEST = 36, 150.0, 3600.0  # Hz: what telephone bands and lossy codecs keep
 RANGE = 40.0  # dB below the loudest value; what is quieter is noise, which codecs change
 STEPS = 4  # per dB, so that levels fit a byte
