@@ -176,10 +176,8 @@ _STYLE: dict[Any, Any] = {
     "axes.spines.right": False,
     "axes.spines.top": False,
     "axes.titlecolor": INK,
-    "axes.titlesize": 10,
     "figure.facecolor": "none",
     "font.size": 9,
-    "legend.frameon": False,
     "savefig.facecolor": "none",
     "svg.fonttype": "none",  # text stays text: it can be read out, found and copied
     "svg.hashsalt": "ser-zoo",
