@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 
-from ser_zoo.leaderboard.execute import Outcome, Settings
+from ser_zoo.leaderboard.execute import Outcome, Settings, lock_of
 from ser_zoo.leaderboard.grid import Cell
 
 Kind = tuple[str, str]
@@ -103,8 +103,7 @@ class Board:
         return drawn
 
     def _runs(self, cell: Cell) -> bool:
-        folder = self.settings.results / cell.id
-        return folder.with_name(f".{folder.name}.lock").exists()
+        return lock_of(cell, self.settings).exists()
 
     def _rest(self) -> str:
         # The size of a cluster is not known, but what runs there is.

@@ -119,6 +119,12 @@ def difference(before: object, now: Mapping[str, Any]) -> str:
     return told + (f"; and {len(keys) - 3} more" if len(keys) > 3 else "")
 
 
+def lock_of(cell: Cell, settings: Settings) -> Path:
+    """Who runs a cell holds this file."""
+    folder = settings.results / cell.id
+    return folder.with_name(f".{folder.name}.lock")
+
+
 def run_cell(cell: Cell, settings: Settings, stopped: Callable[[], bool] = lambda: False) -> Outcome:
     """Run a cell unless it is done or somebody else runs it, and keep its row; or measure what is missing beside a row.
 
@@ -129,11 +135,11 @@ def run_cell(cell: Cell, settings: Settings, stopped: Callable[[], bool] = lambd
     """
     if stopped():
         return Outcome(cell.id, "interrupted")
-    folder = settings.results / cell.id
+    path = lock_of(cell, settings)
     try:
-        lock = take(folder.with_name(f".{folder.name}.lock"), settings.run)
+        lock = take(path, settings.run)
         if isinstance(lock, Holder):
-            return Outcome(cell.id, "held", f"by {lock} (lock {folder.with_name(f'.{folder.name}.lock')})")
+            return Outcome(cell.id, "held", f"by {lock} (lock {path})")
         try:
             return _run_locked(cell, settings, stopped, lock)
         finally:
