@@ -429,8 +429,3 @@ def test_a_missing_extra_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(report, "find_spec", lambda name: None if name == "jinja2" else True)
     with pytest.raises(SERZooError, match=r"need jinja2, .*pip install 'ser-zoo\[report\]'"):
         write_report(tmp_path, tmp_path)
-
-
-def test_a_folder_without_rows_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(RunError, match=r"No result\.json"):
-        write_report(tmp_path, tmp_path)
