@@ -52,6 +52,31 @@ def write_json(path: Path, content: object) -> None:
         temporary.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n")
 
 
+@contextmanager
+def alone(lock: Path, busy: Exception) -> Iterator[None]:
+    """Keep other processes away while the block runs; the system frees the lock when this process ends, however it ends.
+
+    Args:
+        lock: a file that stands for what nobody else may touch; its folder is created, and it is removed at the end.
+        busy: what is raised where another process has the lock.
+    """
+    import fcntl  # which not every system has
+
+    lock.parent.mkdir(parents=True, exist_ok=True)
+    with lock.open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            held = os.path.samestat(os.fstat(file.fileno()), lock.stat())
+        except (BlockingIOError, FileNotFoundError) as error:
+            raise busy from error
+        if not held:  # its holder has removed it since it was opened, and somebody else was faster
+            raise busy
+        try:
+            yield
+        finally:
+            lock.unlink(missing_ok=True)
+
+
 def no_room(what: str, folder: Path, error: Exception) -> str:
     """What to tell the user where ``what`` (``Features``) cannot be written to a ``folder`` of the cache, and why."""
     return (

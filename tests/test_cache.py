@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from ser_zoo.cache import atomic_path, cache_root
+from ser_zoo.cache import alone, atomic_path, cache_root
 
 
 def test_the_cache_follows_the_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -47,3 +47,11 @@ def test_of_two_who_write_at_once_the_later_one_wins(tmp_path: Path) -> None:
         earlier.write_text("earlier")
     assert target.read_text() == "later"
     assert list(tmp_path.iterdir()) == [target]
+
+
+def test_only_one_at_a_time_has_a_lock_which_is_gone_at_its_end(tmp_path: Path) -> None:
+    lock = tmp_path / "new" / "lock"
+    for _ in range(2):
+        with alone(lock, ZeroDivisionError()), pytest.raises(ZeroDivisionError), alone(lock, ZeroDivisionError()):
+            pass
+        assert not lock.exists()

@@ -35,7 +35,7 @@ def run(argv: Sequence[str]) -> int:
 
     begin = time.perf_counter()
     empty = not corpus.root.exists() or (corpus.root.is_dir() and not any(corpus.root.iterdir()))
-    if not corpus.found() and (archives := unpack_archives(corpus)):
+    if archives := unpack_archives(corpus):
         names = short_list([path.name for path in archives])
         print(f"{corpus.title}: unpacked {names} in {corpus.root}, where they are no longer needed.", file=sys.stderr)
     if corpus.downloads and not corpus.found():

@@ -6,13 +6,14 @@ import shutil
 import tempfile
 import warnings
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from importlib.util import find_spec
 from pathlib import Path
 
-from ser_zoo.cache import atomic_path
+from ser_zoo.cache import alone, atomic_path
 from ser_zoo.corpora.base import Corpus, Utterance, listing
 from ser_zoo.corpora.manifest import Entry, Manifest, Measured, Stamp, earlier, survey, write
 from ser_zoo.errors import AudioError, CorpusError, SERZooWarning
@@ -208,8 +209,8 @@ def obtain(corpus: Corpus) -> None:
     from them. It is unpacked into a temporary folder beside the root, which takes the root's name at the end.
 
     Raises:
-        CorpusError: the root holds something else; a download fails or is not the published file; an archive is unsafe; or
-            what it holds is not the layout that the reader expects.
+        CorpusError: the root holds something else; a download fails or is not the published file; an archive is unsafe;
+            what it holds is not the layout that the reader expects; or another process is at it.
     """
     from ser_zoo.data.download import fetch, place
 
@@ -220,56 +221,84 @@ def obtain(corpus: Corpus) -> None:
             f"{corpus.title} is not downloaded to {root}, which holds {found} and not {corpus.layout}. Nothing is overwritten: "
             "move it away, or choose another folder with --root."
         )
-    root.parent.mkdir(parents=True, exist_ok=True)
     kept = root.parent / f".{root.name}-downloads"
-    files = [fetch(download, kept / str(number)) for number, download in enumerate(corpus.downloads, start=1)]
-    with tempfile.TemporaryDirectory(prefix=f".{root.name}-incomplete-", dir=root.parent) as work:
-        release = Path(work) / "release"
+    with _alone_in(root.parent, f".{root.name}-incomplete-", corpus) as work:
+        files = [fetch(download, kept / str(number)) for number, download in enumerate(corpus.downloads, start=1)]
         for path, download in zip(files, corpus.downloads, strict=True):
-            place(path, release / download.folder)
-        whole = _release_folder(corpus, release, f"The archives are in {kept}.")
+            place(path, work / download.folder)
+        whole = _release_folder(corpus, work, f"The archives are in {kept}.")
         if root.exists():
             root.rmdir()  # it is empty; not every system renames onto a folder
         whole.rename(root)
-    shutil.rmtree(kept)
+        shutil.rmtree(kept)
+
+
+@contextmanager
+def _alone_in(folder: Path, prefix: str, corpus: Corpus) -> Iterator[Path]:
+    """A temporary folder in ``folder``, of no other process at the same time; what killed ones have left there is removed.
+
+    Raises:
+        CorpusError: another process has one.
+    """
+    busy = CorpusError(
+        f"Another ser-zoo prepare is at work on {corpus.title} in {folder}. Nothing was changed. Call ser-zoo prepare "
+        f"{corpus.name} again when it has ended."
+    )
+    with alone(folder / f"{prefix}lock", busy):
+        for left in folder.iterdir():
+            if left.name.startswith(prefix) and left.is_dir() and not left.is_symlink():
+                shutil.rmtree(left)
+        with tempfile.TemporaryDirectory(prefix=prefix, dir=folder) as work:
+            inner = Path(work, "inner")  # which may be moved as a whole
+            inner.mkdir()
+            yield inner
 
 
 def unpack_archives(corpus: Corpus) -> list[Path]:
     """Unpack the archives of a release that somebody has put into its root, which holds nothing else that can be read.
 
     They are unpacked in a temporary folder in the root, archives in them too, and what comes out is moved into the root when
-    all of it is there and is the release: a call that was stopped leaves nothing half done, and is simply repeated. The
-    archives stay.
+    all of it is there and is the release: a call that was stopped leaves nothing half done, and is simply repeated. One that
+    was killed while it moved is gone on with. The archives stay.
 
     Returns:
-        The archives.
+        The archives; none where the release is there.
 
     Raises:
-        CorpusError: one is unsafe or damaged, or needs another program; or what they hold is not the layout that the reader
-            expects, or is there already.
+        CorpusError: one is unsafe or damaged, or needs another program; what they hold is not the layout that the reader
+            expects, or is there already; or another process is at it.
     """
     from ser_zoo.data.download import FOREIGN, by_hand, is_archive, move_into, of_macos, unpack_beside
 
     root = corpus.root
+    unpacked = root / ".unpacked"  # whole, and yet to be moved
+    moving = unpacked.is_dir()
+    if corpus.found() and not moving:
+        return []
     inside = sorted(root.iterdir()) if root.is_dir() else []
-    if foreign := [path for path in inside if path.name.lower().endswith(FOREIGN)]:
+    foreign = [path for path in inside if path.name.lower().endswith(FOREIGN)]
+    if foreign and not moving:
         raise CorpusError(
             f"{corpus.title} is still packed: {foreign[0]}. {by_hand(foreign[0], root)}\n"
             f"Then call ser-zoo prepare {corpus.name} again. Expected {corpus.layout}."
         )
     archives = [path for path in inside if is_archive(path)]
-    if not archives:
+    if not (archives or moving):
         return []
-    with tempfile.TemporaryDirectory(prefix=".unpacking-", dir=root) as work:
-        for path in archives:
-            unpack_beside(path, Path(work))
-        whole = _release_folder(corpus, Path(work), f"The archives are in {root}.")
+    with _alone_in(root, ".unpacking-", corpus) as work:
+        whole = unpacked
+        if not unpacked.is_dir():
+            for path in archives:
+                unpack_beside(path, work)
+            whole = _release_folder(corpus, work, f"The archives are in {root}.")
         if twice := sorted(path.name for path in whole.iterdir() if (root / path.name).exists() and not of_macos(path)):
             raise CorpusError(
                 f"{corpus.title} is not unpacked: {root} has {twice[0]} already, which the archives hold too. Nothing is "
                 "overwritten: move it away."
             )
-        move_into(whole, root)
+        whole.rename(unpacked)
+        move_into(unpacked, root)
+        shutil.rmtree(unpacked)
     return archives
 
 

@@ -12,7 +12,6 @@ evaluated. A study's folder::
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import json
 import math
@@ -20,7 +19,6 @@ import shutil
 import time
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
@@ -30,7 +28,7 @@ import numpy as np
 import yaml
 from lightning.pytorch.callbacks import Callback
 
-from ser_zoo.cache import atomic_path
+from ser_zoo.cache import alone, atomic_path
 from ser_zoo.data import SERDataModule
 from ser_zoo.errors import InterruptedRunError, ProtocolError, RunError, SERZooError
 from ser_zoo.evaluation.folders import fold_folder
@@ -231,7 +229,8 @@ def run_search(
     _check_protocol(data)
     validated = sorted({row.speaker for fold in folds for row in data.for_fold(fold).split.validation})
     optuna.logging.set_verbosity(optuna.logging.WARNING)  # its own line per trial would stand beside ours
-    with _alone(folder):
+    busy = RunError(f"Another search is at work in {folder}. Wait for it, or pass another --study.")
+    with alone(folder / "lock", busy):
         study = _open_study(sweep, folder)
         account = {
             "sweep": sweep.hash,
@@ -472,22 +471,6 @@ def _differences(before: Mapping[str, Any], now: Mapping[str, Any], prefix: str 
             yield from _differences(old, new, f"{prefix}{key}.")
         elif old != new:
             yield f"{prefix}{key} was {old}, is {new}".replace("settings.", "")
-
-
-@contextmanager
-def _alone(folder: Path) -> Iterator[None]:
-    """Keep a second search away from a study; the system frees the lock when this process ends, however it ends.
-
-    Raises:
-        RunError: another one is at work there.
-    """
-    folder.mkdir(parents=True, exist_ok=True)
-    with (folder / "lock").open("w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise RunError(f"Another search is at work in {folder}. Wait for it, or pass another --study.") from error
-        yield
 
 
 def _distribution(where: str, given: object) -> dict[str, Any]:

@@ -5,6 +5,9 @@ from __future__ import annotations
 import importlib.util
 import io
 import shutil
+import signal
+import subprocess
+import sys
 import tarfile
 import wave
 import zipfile
@@ -404,6 +407,58 @@ def test_unpacking_that_was_stopped_leaves_nothing_and_is_repeated(meld: MELD, m
     assert calls == ["MELD.Raw.tar.gz", "train.tar.gz", "dev.tar.gz", "test.tar.gz"]
     assert [path.name for path in meld.root.iterdir()] == ["MELD.Raw.tar.gz"]
     assert unpack_archives(meld)
+    assert meld.found()
+
+
+KILLED = """
+import os, signal, sys
+from ser_zoo.corpora import create_corpus
+from ser_zoo.data import download, prepare
+
+def killed(*given):
+    os.kill(os.getpid(), signal.SIGKILL) if {moment} else real(*given)
+
+real, {place} = {place}, killed
+prepare.unpack_archives(create_corpus("meld", sys.argv[1]))
+"""
+
+
+def killed(root: Path, place: str, moment: str) -> None:
+    """Unpack in a process that is killed as it calls ``place`` in a ``moment`` that ``given`` tells."""
+    code = KILLED.format(place=place, moment=moment)
+    assert subprocess.run([sys.executable, "-c", code, str(root)], check=False).returncode == -signal.SIGKILL
+
+
+def test_what_a_killed_process_has_unpacked_is_removed_by_the_next(meld: MELD) -> None:
+    killed(meld.root, "download._unpack_beside", "given[0].name == 'test.tar.gz'")
+    left = [path for path in meld.root.iterdir() if path.is_dir()]
+    assert len(left) == 1
+    assert unpack_archives(meld)
+    assert meld.found()
+    assert not any(path.name.startswith(".") for path in meld.root.iterdir())
+
+
+def test_moving_that_was_killed_is_gone_on_with(meld: MELD, tmp_path: Path) -> None:
+    killed(meld.root, "download.Path.rename", "given[0].name == 'train'")
+    assert meld.found()
+    assert unpack_archives(meld)
+    assert [row.id for row in meld.scan()] == [row.id for row in MELD(tmp_path / "release").scan()]
+    assert not any(path.name.startswith(".") for path in meld.root.iterdir())
+    assert unpack_archives(meld) == []
+
+
+def test_two_processes_do_not_unpack_the_same_archives(meld: MELD, monkeypatch: pytest.MonkeyPatch) -> None:
+    unpack, refused = download.unpack_beside, []
+
+    def second(archive: Path, folder: Path) -> None:
+        with pytest.raises(CorpusError, match="Another ser-zoo prepare is at work on MELD in ") as caught:
+            unpack_archives(meld)
+        refused.append(caught.value)
+        unpack(archive, folder)
+
+    monkeypatch.setattr(download, "unpack_beside", second)
+    assert unpack_archives(meld)
+    assert len(refused) == 1
     assert meld.found()
 
 
