@@ -24,6 +24,7 @@ Waveform = npt.NDArray[np.float32]
 # it could not go back to correct it.
 CUT = re.compile(r"^\s*(?:data|SSND|Data Size)\s*: (\d+) \(should be (\d+)\)", re.MULTILINE)
 UNKNOWN_SIZE = 2**31 - 1
+LEAST = 0.5  # share of a stretch that must be there; ends are rounded, or set a little late, and milliseconds are no seconds
 MISSING = 0.01  # share of the samples that may be missing, as a header may count some bytes too many
 # Where libsndfile does not begin as it would have gone on: mp3 lacks the bits that frames borrow from those before them, and in
 # the last page of an ogg it takes another place. So decoding begins some seconds earlier, which is more than a page.
@@ -63,8 +64,8 @@ def read_audio(path: Path, start: float = 0.0, end: float | None = None) -> tupl
         (T,) float32, in [-1, 1] but where floats are stored beyond it, and the sample rate in Hz.
 
     Raises:
-        AudioError: the file is missing, damaged, cut off (told of wav, aiff, au and flac), in no known format, empty, or holds
-            values that are not finite.
+        AudioError: the file is missing, damaged, cut off (told of wav, aiff, au and flac), in no known format, empty, holds
+            values that are not finite, or has less than half of the stretch.
     """
     # soundfile would encode a name strictly, and some names are not UTF-8; elsewhere names are no bytes.
     name = os.fsencode(path) if os.name == "posix" else path
@@ -88,9 +89,14 @@ def read_audio(path: Path, start: float = 0.0, end: float | None = None) -> tupl
             f"Cannot use {path}: it is cut off, as by a download that did not end: {cut[2]} of the {cut[1]} bytes of audio "
             f"that its header announces are there. {ADVICE}"
         )
+    stretch = f"from {start:g} s to {'its end' if end is None else f'{end:g} s'}"
     if len(waveform) == 0 and seconds > 0 and (start, end) != (0.0, None):
-        stretch = f"from {start:g} s to {'its end' if end is None else f'{end:g} s'}"
         raise AudioError(f"Cannot use {path}: it is {seconds:g} s long, and holds no samples {stretch}. {ADVICE}")
+    if end is not None and seconds > 0 and len(waveform) < LEAST * (end - start) * rate:
+        raise AudioError(
+            f"Cannot use {path}: it is {seconds:g} s long, and holds less than half of the stretch {stretch}. Expected both in "
+            f"seconds, and no end where that of the recording is meant. {ADVICE}"
+        )
     if len(waveform) == 0 or not np.isfinite(waveform).all():
         fault = "it holds no samples" if len(waveform) == 0 else "it holds values that are not finite"
         raise AudioError(f"Cannot use {path}: {fault}. {ADVICE}")

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -60,7 +61,7 @@ def test_the_format_is_told_by_the_content(tmp_path: Path, form: str) -> None:
 
 @pytest.mark.parametrize(
     ("start", "end", "first", "last"),
-    [(0.0, None, 0, 8000), (0.1, 0.3, 1600, 4800), (0.25, None, 4000, 8000), (0.4, 9.0, 6400, 8000)],
+    [(0.0, None, 0, 8000), (0.1, 0.3, 1600, 4800), (0.25, None, 4000, 8000), (0.4, 0.55, 6400, 8000)],
 )
 @pytest.mark.parametrize("suffix", ["wav", "flac"])
 def test_a_stretch_is_cut_out(tmp_path: Path, suffix: str, start: float, end: float | None, first: int, last: int) -> None:
@@ -142,6 +143,14 @@ def test_a_recording_without_samples_is_refused(tmp_path: Path) -> None:
 def test_a_stretch_without_samples_is_refused(tmp_path: Path, start: float, end: float | None, stretch: str) -> None:
     soundfile.write(tmp_path / "a.wav", sine(), 16_000)
     with pytest.raises(AudioError, match=rf"Cannot use .*a\.wav: it is 0\.5 s long, and holds no samples from {stretch}\."):
+        read_audio(tmp_path / "a.wav", start, end)
+
+
+@pytest.mark.parametrize(("start", "end"), [(0.0, 500.0), (0.25, 0.8)])
+def test_a_stretch_most_of_which_is_beyond_the_recording_is_refused(tmp_path: Path, start: float, end: float) -> None:
+    soundfile.write(tmp_path / "a.wav", sine(), 16_000)
+    stretch = f"it is 0.5 s long, and holds less than half of the stretch from {start:g} s to {end:g} s. Expected both in seconds"
+    with pytest.raises(AudioError, match=re.escape(stretch)):
         read_audio(tmp_path / "a.wav", start, end)
 
 
