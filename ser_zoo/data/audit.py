@@ -318,7 +318,8 @@ def _between_sides(split: Split, declared: Sequence[Leak], texts_apart: Sequence
     augmented = {row.utterance for rows in split for row in rows if isinstance(row, Row)}
     shared: dict[str, Callable[[Utterance], str | None]] = {
         "speaker": lambda row: row.speaker,
-        "recording": lambda row: f"{row.path}@{row.start}-{row.end}",
+        # Tables may write a path in several ways.
+        "recording": lambda row: f"{os.path.abspath(row.path)}@{row.start}-{row.end}",  # noqa: PTH100 - of thousands, and as text
         "augmentation before split": lambda row: utterance_of(row) if utterance_of(row) in augmented else None,
         "session": lambda row: row.session,
         "text": lambda row: row.text,

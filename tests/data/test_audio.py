@@ -149,7 +149,9 @@ def test_a_stretch_without_samples_is_refused(tmp_path: Path, start: float, end:
 @pytest.mark.parametrize(("start", "end"), [(0.0, 500.0), (0.25, 0.8)])
 def test_a_stretch_most_of_which_is_beyond_the_recording_is_refused(tmp_path: Path, start: float, end: float) -> None:
     soundfile.write(tmp_path / "a.wav", sine(), 16_000)
-    stretch = f"it is 0.5 s long, and holds less than half of the stretch from {start:g} s to {end:g} s. Expected both in seconds"
+    stretch = (
+        f"it is 0.5 s long, and holds less than half of the stretch from {start:g} s to {end:g} s. Expected both in seconds"
+    )
     with pytest.raises(AudioError, match=re.escape(stretch)):
         read_audio(tmp_path / "a.wav", start, end)
 

@@ -103,6 +103,11 @@ def test_two_stretches_of_one_recording_are_two_recordings() -> None:
     assert found(audit_split(with_test(path=Path("a1.wav"), start=3.0), LABELS), None) == []
 
 
+@pytest.mark.parametrize("path", [Path("b/../a1.wav"), Path("a1.wav").absolute()])
+def test_a_recording_whose_path_is_written_in_two_ways_is_one(path: Path) -> None:
+    assert found(audit_split(with_test(path=path), LABELS)) == [("recording", TRAIN_TEST, 1)]
+
+
 def test_identical_audio_is_found() -> None:
     split = clean()
     heard = add_sound(audit_split(split, LABELS), split, sound(split, equal=("c1", "d1")))
