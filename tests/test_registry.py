@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Literal
 
 import pytest
@@ -58,6 +59,13 @@ def test_every_corpus_in_the_table_exists(name: str) -> None:
     cls = resolve(CORPORA[name])
     assert isinstance(cls, type)
     assert issubclass(cls, Corpus)
+
+
+@pytest.mark.parametrize("name", sorted(CORPORA))
+def test_every_corpus_has_tests_of_its_own(name: str) -> None:
+    module = resolve(CORPORA[name]).__module__.rpartition(".")[2]
+    tests = Path(__file__).parent / "corpora" / f"test_{module}.py"
+    assert tests.is_file(), f"{name} is in CORPORA, and there is no {tests}; CONTRIBUTING says what belongs there"
 
 
 @pytest.mark.parametrize("name", sorted(MODELS))
