@@ -1,4 +1,4 @@
-"""Where what can be computed again is kept, and how files are written so that nobody reads half of one."""
+"""Where what can be computed again is kept, how files are written so that nobody reads half of one, and a lock."""
 
 from __future__ import annotations
 
