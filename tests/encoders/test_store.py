@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import random
 import signal
 import subprocess
 import sys
@@ -13,6 +14,7 @@ import numpy as np
 import pytest
 import torch
 from safetensors import safe_open
+from safetensors.torch import load_file, save_file
 
 from ser_zoo.encoders import EncoderOptions, FeatureStore, SpeechEncoder, store
 from ser_zoo.errors import EncoderError, SERZooWarning
@@ -345,6 +347,31 @@ def test_what_else_a_damaged_shard_held_is_not_asked_for(tmp_path: Path) -> None
     features.fill(noise(range(3, 4)), progress=False)
     with pytest.warns(SERZooWarning, match="another checksum"):
         assert torch.equal(features.get(["3"]).states, wanted)
+
+
+def test_a_shard_that_lacks_what_its_metadata_lists_is_reported_and_computed_again(tmp_path: Path) -> None:
+    whole = FeatureStore(StubEncoder(), tmp_path)
+    whole.fill(noise(range(4)), progress=False)
+    (path,) = shards(whole)
+    with safe_open(path, framework="pt") as file:
+        metadata = file.metadata()
+    fewer = {id: tensor.clone() for id, tensor in load_file(path).items() if id != "3"}
+    path.unlink()
+    save_file(fewer, path, metadata)
+    with pytest.warns(SERZooWarning, match="its tensors are not those that its metadata lists"):
+        features = FeatureStore(StubEncoder(), tmp_path)
+    assert features.fill(noise(range(4)), progress=False) == 4
+    assert path not in shards(features)
+
+
+def test_filling_a_store_leaves_the_generators_that_a_seed_sets_as_they_were(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Or a run would be another one where its features are kept already."""
+    monkeypatch.setattr(store, "BATCH_SECONDS", 0.0)
+    states = random.getstate(), torch.get_rng_state().tolist(), repr(np.random.get_state())
+    assert FeatureStore(StubEncoder(), tmp_path).fill(noise(range(4)), progress=False) == 4
+    assert (random.getstate(), torch.get_rng_state().tolist(), repr(np.random.get_state())) == states
 
 
 def test_a_full_disk_is_told_and_leaves_nothing_half_written(

@@ -138,6 +138,16 @@ def test_a_clip_moves_by_the_difference_of_two_others(inner: tuple[int, ...]) ->
         assert not moved[row, ..., valid:, :].any()
 
 
+def test_differences_are_of_clips_that_are_not_mixed_yet() -> None:
+    """As their labels are not, of which pairs of one class were drawn."""
+    values, pairs = features(), torch.tensor([[2, 3], [3, 2], [1, 1], [0, 1]])
+    partner, share = torch.tensor([1, 0, 3, 2]), torch.tensor([0.25, 0.5, 0.9, 0.3])
+    moved = change_features(values, LENGTHS, FeatureChange(None, share, NOTHING, NOTHING, pairs, 0.5))
+    expected = change_features(*moved, FeatureChange(partner, share, NOTHING, NOTHING))
+    both = change_features(values, LENGTHS, FeatureChange(partner, share, NOTHING, NOTHING, pairs, 0.5))
+    torch.testing.assert_close(both, expected)
+
+
 def test_differences_are_those_of_two_clips_of_one_class() -> None:
     labels = torch.tensor([0, 1, 1, 2, 1, 0])
     batch = Batch(torch.zeros(6, 1), torch.ones(6).long(), labels, list("abcdef"))
