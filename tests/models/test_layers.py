@@ -345,6 +345,13 @@ def test_standardise_is_the_standard_scaler(blocks: list[int]) -> None:
     np.testing.assert_allclose(layer(rows).numpy(), scaler.transform(rows.double().numpy()), atol=2e-3)
 
 
+@pytest.mark.parametrize("value", [1.0, -1.0])
+def test_standardise_keeps_the_scale_of_a_column_that_is_constant_but_for_its_last_digit(value: float) -> None:
+    layer = Standardise(1)
+    layer.fit([torch.tensor([[value], [value * (1 + 2**-23)]])])
+    assert layer.deviation.tolist() == [1.0]
+
+
 def test_standardise_scales_each_entry_of_several_dimensions() -> None:
     rows = 3 + 2 * draw(50, 4, 5)
     layer = Standardise(4, 5)
@@ -381,6 +388,11 @@ def test_mean_and_maximum_are_over_valid_frames() -> None:
         valid = values[row, :length]
         torch.testing.assert_close(masked_mean(values, MASK)[row], valid.mean(0))
         torch.testing.assert_close(masked_max(values, MASK)[row], valid.amax(0))
+
+
+def test_the_mean_of_a_clip_without_a_frame_is_a_number() -> None:
+    mask = torch.tensor([[True, True], [False, False]])
+    assert torch.equal(masked_mean(torch.ones(2, 2, 3), mask), torch.tensor([[1.0] * 3, [0.0] * 3]))
 
 
 def test_pooled_batch_norm_is_that_of_torch_but_for_a_batch_of_one() -> None:
