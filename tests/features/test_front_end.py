@@ -15,12 +15,14 @@ LENGTHS = torch.tensor([4_000, 9_000])
 
 
 class Counting(MFCC):
-    """MFCC that count their calls."""
+    """MFCC that count their calls, and note how many samples each reads."""
 
     calls = 0
+    read = 0
 
     def forward(self, waveforms: Tensor, lengths: Tensor) -> Frames:
         self.calls += 1
+        self.read = waveforms.shape[1]
         return super().forward(waveforms, lengths)
 
 
@@ -57,6 +59,12 @@ def test_an_utterance_is_computed_once_and_alike_in_any_batch() -> None:
     ((again, counts),) = frames_of(front_end, clips()[:1, :4_000], ["a"], kept)
     assert mfcc.calls == 2
     assert torch.equal(again[0], first[0, : counts[0]])
+
+
+def test_an_utterance_is_computed_without_the_padding_of_its_batch() -> None:
+    mfcc = Counting(16_000, 13, 0.01)
+    frames_of(FrontEnd(mfcc), clips(), ["a"])
+    assert mfcc.read == 4_000
 
 
 def test_values_do_not_depend_on_the_number_of_threads() -> None:
@@ -112,6 +120,24 @@ def test_what_is_costly_is_computed_once_by_all_processes(tmp_path: Path, monkey
     frames_of(FrontEnd(louder), 2 * clips(), ["a", "b"])  # other samples under the same ids
     frames_of(FrontEnd(other), clips(), ["a", "b"])
     assert (louder.calls, other.calls) == (2, 2)
+
+
+def test_what_is_costly_is_found_again_in_a_batch_of_another_length(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SER_ZOO_CACHE", str(tmp_path))
+    mfcc = Costly(16_000, 13, 0.01)
+    for waveforms in (clips(), clips()[:, :4_000]):
+        frames_of(FrontEnd(mfcc), waveforms, ["a"])
+    assert mfcc.calls == 1
+
+
+def test_what_is_costly_is_written_with_what_is_not(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SER_ZOO_CACHE", str(tmp_path))
+    for _ in range(2):
+        mfcc = Costly(16_000, 13, 0.01)
+        frames_of(FrontEnd(MFCC(16_000, 13, 0.01), mfcc), clips(), ["a"])
+    assert mfcc.calls == 0
 
 
 def test_a_damaged_file_is_computed_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
