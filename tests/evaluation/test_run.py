@@ -401,6 +401,30 @@ def test_the_newest_run_is_the_one_of_the_highest_number(tmp_path: Path, monkeyp
     assert choose_root("r", [1], None, resume=False) == Path("runs/r-3")
 
 
+def test_further_processes_of_a_run_write_where_the_first_one_does(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Wherever they are, and although a folder of that name is there by then."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv(ROOT_VARIABLE, "")
+    monkeypatch.setenv("LOCAL_RANK", "0")
+    (tmp_path / "runs" / "r" / "fold-1").mkdir(parents=True)
+    root = choose_root("r", [1], None, resume=False)
+    assert root == Path("runs/r-2")
+    (tmp_path / "elsewhere").mkdir()
+    (root / "fold-1").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    monkeypatch.setenv("LOCAL_RANK", "1")
+    for chosen in (None, Path("runs/r")):
+        assert choose_root("r", [1], chosen, resume=False) == tmp_path / "runs" / "r-2"
+
+
+def test_further_processes_that_were_told_of_no_folder_need_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv(ROOT_VARIABLE, raising=False)
+    monkeypatch.setenv("LOCAL_RANK", "1")
+    assert choose_root("r", [1], tmp_path, resume=False) == tmp_path
+    with pytest.raises(RunError, match=r"the processes cannot agree on a run folder\. Pass --run_dir\."):
+        choose_root("r", [1], None, resume=False)
+
+
 def test_each_step_of_each_process_draws_its_own_and_the_same_when_it_is_repeated() -> None:
     def drawn(seed: int = 1, epoch: int = 0, batch: int = 0, rank: int = 0) -> float:
         trainer: Any = SimpleNamespace(current_epoch=epoch, global_rank=rank)
