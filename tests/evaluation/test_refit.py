@@ -122,6 +122,7 @@ def test_an_epoch_that_was_chosen_early_ends_it_early(small_emo_db: Path, tmp_pa
     ("bound", "epochs", "steps"),
     [
         ({"max_steps": 9, "max_epochs": 20}, 3, 12),
+        ({"max_steps": 10, "max_epochs": 20}, 4, 14),
         ({"max_steps": 2, "max_epochs": 20, "limit_train_batches": 0.5}, 2, 4),
         ({"max_steps": 4, "max_epochs": 20, "accumulate_grad_batches": 3}, 4, 8),
         ({"max_time": "00:00:00:30", "max_epochs": 2}, 2, 8),

@@ -128,6 +128,23 @@ def test_the_validation_loss_is_the_mean_over_utterances(small_emo_db: Path) -> 
     assert found["val/loss"] == pytest.approx(mean, rel=1e-5)
 
 
+@pytest.mark.parametrize("stage", ["validate", "test"])
+def test_scores_are_of_one_pass_over_a_side(stage: str, small_emo_db: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And not of those before it, such as the epochs so far."""
+    data = SERDataModule("emo_db", str(small_emo_db), sample_rate=22_050)
+    model, trainer, found = small_cnn(data), L.Trainer(**QUIET), []
+    for right in (False, True):
+        monkeypatch.setattr(SERModule, "forward", lambda _, batch, right=right: _certain(batch.labels, right))
+        (scores,) = getattr(trainer, stage)(model, datamodule=data, verbose=False)
+        found.append([value for name, value in scores.items() if name.endswith(("/wa", "/ua", "/macro_f1"))])
+    assert found == [[0.0] * 3, [1.0] * 3]
+
+
+def _certain(labels: torch.Tensor, right: bool) -> torch.Tensor:
+    """Logits of these labels, or of others."""
+    return torch.nn.functional.one_hot(labels if right else (labels + 1) % 3, 3).float()
+
+
 def test_trains_on_soft_labels(tmp_path: Path) -> None:
     model = small_model("cnn_attn", tmp_path, optim=Optim(loss="focal", label_smoothing=0.1)).train()
     batch = batch_of(model, [0.5, 0.6, 0.7])
