@@ -25,7 +25,7 @@ from lightning.pytorch.trainer.states import TrainerStatus
 from lightning.pytorch.utilities import rank_zero_only
 
 from ser_zoo.data import SERDataModule
-from ser_zoo.errors import InterruptedRunError, LeakError, RunError, SERZooError
+from ser_zoo.errors import InterruptedRunError, LeakError, RunError, SERZooError, SERZooWarning
 from ser_zoo.evaluation import Run, read_result, run_fold, run_folds, score_checkpoint, summarise
 from ser_zoo.evaluation import run as room
 from ser_zoo.evaluation.callbacks import PredictionCollector, StepSeed
@@ -442,6 +442,17 @@ def test_a_damaged_pool_is_written_anew(text: str, tmp_path: Path, monkeypatch: 
     monkeypatch.setattr(room, "pool", lambda rows: {"folds": [1]})
     (tmp_path / "pooled.json").write_text(text)
     assert room.write_pooled(tmp_path, []) == {"folds": [1]} == json.loads((tmp_path / "pooled.json").read_text())
+
+
+def test_a_pool_of_more_folds_stays_and_is_told_with_what_pools_them_all(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(room, "pool", lambda rows: {"folds": [2, 3]})
+    (tmp_path / "pooled.json").write_text('{"folds": [1, 2, 10]}')
+    told = r"stays as it was, over folds 1,2,10: this command has not 1,10\. .* --ckpt_path last --folds 1,2,3,10\.$"
+    with pytest.warns(SERZooWarning, match=told):
+        assert room.write_pooled(tmp_path, []) == {"folds": [2, 3]}
+    assert (tmp_path / "pooled.json").read_text() == '{"folds": [1, 2, 10]}'
 
 
 def test_a_fold_that_another_command_has_taken_is_left_alone(small_emo_db: Path, tmp_path: Path) -> None:

@@ -161,6 +161,25 @@ def test_the_optimiser_is_the_one_that_is_asked_for(name: Any, kind: type[torch.
     assert [(group["lr"], group["weight_decay"]) for group in optimizer.param_groups] == [(0.5, 0.25)]
 
 
+def test_gradients_may_be_clipped_under_mixed_precision(small_emo_db: Path) -> None:
+    """Which Lightning refuses for an optimiser that scales them by itself, as fused ones could."""
+    data = SERDataModule("emo_db", str(small_emo_db), sample_rate=22_050)
+    mixed = {"precision": "bf16-mixed", "gradient_clip_val": 1.0, "limit_train_batches": 1, "limit_val_batches": 0}
+    trainer = L.Trainer(max_epochs=1, **mixed, **QUIET)
+    trainer.fit(small_cnn(data), datamodule=data)
+    assert trainer.global_step == 1
+
+
+@pytest.mark.parametrize(("corpus", "kept"), [("emo_db", True), ("ravdess", False)])
+def test_who_was_heard_before_counts_where_it_was_of_the_same_corpus(corpus: str, kept: bool, small_emo_db: Path) -> None:
+    """Speakers of others are other people, who may have the same names."""
+    data = SERDataModule("emo_db", str(small_emo_db), sample_rate=22_050)
+    model = small_cnn(data)
+    model._trained_on = {"corpus": corpus, "heard": ["someone"]}
+    L.Trainer(max_epochs=1, limit_train_batches=1, limit_val_batches=0, **QUIET).fit(model, datamodule=data)
+    assert ("someone" in model._trained_on["heard"]) is kept
+
+
 def test_cosine_schedule_rises_and_falls_to_zero(data: SERDataModule) -> None:
     model = small_cnn(data, lr=1e-2, schedule="cosine", warmup=0.25)
     rates: list[float] = []
