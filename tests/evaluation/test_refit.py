@@ -123,6 +123,7 @@ def test_an_epoch_that_was_chosen_early_ends_it_early(small_emo_db: Path, tmp_pa
     [
         ({"max_steps": 9, "max_epochs": 20}, 3, 12),
         ({"max_steps": 10, "max_epochs": 20}, 4, 14),
+        ({"max_steps": 9, "max_epochs": 20, "limit_train_batches": 100}, 3, 12),
         ({"max_steps": 2, "max_epochs": 20, "limit_train_batches": 0.5}, 2, 4),
         ({"max_steps": 4, "max_epochs": 20, "accumulate_grad_batches": 3}, 4, 8),
         ({"max_time": "00:00:00:30", "max_epochs": 2}, 2, 8),
@@ -220,6 +221,19 @@ def test_an_interrupted_one_goes_on_and_ends_like_one_that_was_not(small_emo_db:
     assert [len(epochs) for epochs in witness.trained if epochs] == [4]  # of six, and none of the first training
     assert (folder / "predictions.csv").read_text() == (tmp_path / "whole" / "predictions.csv").read_text()
     assert (resumed["selection"], resumed["calibration"]) == (whole["selection"], whole["calibration"])
+
+
+def test_one_that_was_stopped_before_it_began_ends_like_one_that_was_not(
+    finished: tuple[Path, Row, Witness], small_emo_db: Path, tmp_path: Path
+) -> None:
+    folder, row, _ = finished
+    shutil.copytree(folder, tmp_path / "f")
+    for name in ("result.json", "checkpoints/refit.ckpt"):
+        (tmp_path / "f" / name).unlink()
+    again = run_fold(small_run(Witness()), small_data(small_emo_db), tmp_path / "f", resume=True)
+    assert again is not None
+    assert again["metrics"] == row["metrics"]
+    assert (tmp_path / "f" / "predictions.csv").read_text() == (folder / "predictions.csv").read_text()
 
 
 def test_what_was_trained_before_an_interruption_counts_in_its_time(small_emo_db: Path, tmp_path: Path) -> None:

@@ -286,6 +286,22 @@ def test_a_training_that_fails_ends_its_run_as_failed(
     assert (run.config["model"], run.config["config"]["model"]["channels"]) == ("cnn_attn", 16)
 
 
+def test_a_refit_that_fails_ends_its_run_as_failed(
+    small_emo_db: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trains = CNNAttn.training_step
+
+    def fails(model: CNNAttn, *arguments: Any) -> Any:
+        if model.trainer.limit_val_batches == 0:
+            raise ArithmeticError
+        return trains(model, *arguments)
+
+    monkeypatch.setattr(CNNAttn, "training_step", fails)
+    with pytest.raises(ArithmeticError):
+        main(fit_command(small_emo_db, tmp_path / "r", "--wandb", "--refit", epochs=1))
+    assert Offline(tmp_path / "r" / "fold-1").exit.exit_code == 1
+
+
 def test_a_training_whose_result_is_refused_ends_its_run_as_failed(small_emo_db: Path, tmp_path: Path) -> None:
     ended = ser_zoo(*fit_command(small_emo_db, tmp_path / "r", "--wandb", "--model.optim.lr=1e38", epochs=1))
     assert ended.returncode == 1
