@@ -236,6 +236,13 @@ def test_one_that_was_stopped_before_it_began_ends_like_one_that_was_not(
     assert (tmp_path / "f" / "predictions.csv").read_text() == (folder / "predictions.csv").read_text()
 
 
+def test_its_time_is_that_of_both_trainings(finished: tuple[Path, Row, Witness]) -> None:
+    folder, row, _ = finished
+    files = (folder / "checkpoints" / f"{name}.ckpt" for name in ("last", "refit"))
+    clocks = [torch.load(file, weights_only=True)["callbacks"]["Clock"]["seconds"] for file in files]
+    assert row["durations"]["fit"] >= sum(clocks)
+
+
 def test_what_was_trained_before_an_interruption_counts_in_its_time(small_emo_db: Path, tmp_path: Path) -> None:
     slow = Slow()
     with pytest.raises(RunError, match="Interrupted"):

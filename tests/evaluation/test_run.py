@@ -35,7 +35,7 @@ from ser_zoo.evaluation.result import processor
 from ser_zoo.inference import load_model, read_checkpoint
 from ser_zoo.models.optim import Optim
 from tests.evaluation.test_refit import QUIET, small_data
-from tests.models.small import SMALL
+from tests.models.small import SMALL, small_model
 from tests.releases import write_tone
 
 
@@ -331,12 +331,34 @@ def test_averaged_weights_that_are_chosen_are_also_tested(small_emo_db: Path, tm
 
 def test_a_row_says_what_its_trainer_was_given_that_may_change_a_number(small_emo_db: Path, tmp_path: Path) -> None:
     given = {"min_steps": 1, "max_time": timedelta(hours=1), "val_check_interval": 1.0, "sync_batchnorm": True}
+    given |= {"gradient_clip_val": 0.5, "gradient_clip_algorithm": "norm", "limit_train_batches": 1, "num_nodes": 1}
     callbacks = [EMAWeightAveraging(decay=0.5), LearningRateMonitor()]
     run = Run("mfcc_stats", trainer={**QUIET, **given, "max_epochs": 1, "logger": True, "callbacks": callbacks}, seed=3)
     row = run_fold(run, small_data(small_emo_db, sample_rate=16_000), tmp_path)
     assert row is not None
     told = {**given, "max_time": "1:00:00", "callbacks": ["EMAWeightAveraging"]}  # what only watches is left out
     assert {key: row["config"]["trainer"].get(key) for key in told} == told
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("soft_labels", True),
+        ("balanced", True),
+        ("crop_seconds", 1.0),
+        ("speeds", [0.9]),
+        ("augment", ["reverb"]),
+        ("augment_rows", ["noise"]),
+        ("batch_size", 3),
+        ("max_seconds", 2.0),
+    ],
+)
+def test_a_row_says_what_its_data_were_given_that_may_change_a_number(
+    name: str, value: object, small_emo_db: Path, tmp_path: Path
+) -> None:
+    data = small_data(small_emo_db, **{name: value})
+    told = room.settings(Run("cnn_attn"), small_model("cnn_attn", tmp_path), data)["data"]
+    assert told[name] == value
 
 
 def test_callbacks_that_a_function_makes_remember_nothing_of_the_fold_before(small_emo_db: Path, tmp_path: Path) -> None:

@@ -286,9 +286,7 @@ def test_a_training_that_fails_ends_its_run_as_failed(
     assert (run.config["model"], run.config["config"]["model"]["channels"]) == ("cnn_attn", 16)
 
 
-def test_a_refit_that_fails_ends_its_run_as_failed(
-    small_emo_db: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_refit_that_fails_ends_its_run_as_failed(small_emo_db: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     trains = CNNAttn.training_step
 
     def fails(model: CNNAttn, *arguments: Any) -> Any:

@@ -122,9 +122,7 @@ def test_what_is_costly_is_computed_once_by_all_processes(tmp_path: Path, monkey
     assert (louder.calls, other.calls) == (2, 2)
 
 
-def test_what_is_costly_is_found_again_in_a_batch_of_another_length(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_what_is_costly_is_found_again_in_a_batch_of_another_length(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SER_ZOO_CACHE", str(tmp_path))
     mfcc = Costly(16_000, 13, 0.01)
     for waveforms in (clips(), clips()[:, :4_000]):
