@@ -6,7 +6,7 @@ import json
 import os
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 
@@ -60,21 +60,20 @@ def alone(lock: Path, busy: Exception) -> Iterator[None]:
         lock: a file that stands for what nobody else may touch; its folder is created, and it is removed at the end.
         busy: what is raised where another process has the lock.
     """
-    import fcntl  # which not every system has
+    from filelock import FileLock, Timeout  # 30 ms, which listings need not wait for
 
     lock.parent.mkdir(parents=True, exist_ok=True)
-    with lock.open("w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            held = os.path.samestat(os.fstat(file.fileno()), lock.stat())
-        except (BlockingIOError, FileNotFoundError) as error:
-            raise busy from error
-        if not held:  # its holder has removed it since it was opened, and somebody else was faster
-            raise busy
-        try:
-            yield
-        finally:
-            lock.unlink(missing_ok=True)
+    held = FileLock(lock)
+    try:
+        held.acquire(timeout=0)
+    except Timeout as error:
+        raise busy from error
+    try:
+        yield
+    finally:
+        with suppress(OSError):  # Windows keeps what is open
+            lock.unlink()
+        held.release()
 
 
 def no_room(what: str, folder: Path, error: Exception) -> str:
