@@ -306,6 +306,17 @@ def test_models_that_condense_states_of_the_same_data_in_other_ways_keep_their_o
         torch.testing.assert_close(kept.states, live.states, atol=2e-3, rtol=2e-3)
 
 
+def test_models_with_other_features_of_the_same_data_keep_their_own(small_emo_db: Path, tmp_path: Path) -> None:
+    data = SERDataModule("emo_db", str(small_emo_db), batch_size=16)
+    for mels in (16, 24):
+        model = small_model("eca_cnn", tmp_path, mels=mels)
+        L.Trainer(**QUIET).predict(model, datamodule=data)
+        batch = next(iter(data.predict_dataloader()))
+        (kept,), (live,) = model.frames(batch), model.front_end(batch.waveforms, batch.lengths)
+        assert torch.equal(kept.lengths, live.lengths)
+        torch.testing.assert_close(kept.values, live.values, atol=1e-3, rtol=1e-3)
+
+
 @pytest.mark.parametrize(
     ("name", "changes", "silent"),
     [
