@@ -68,6 +68,9 @@ def alone(lock: Path, busy: Exception) -> Iterator[None]:
         held.acquire(timeout=0)
     except Timeout as error:
         raise busy from error
+    except OSError as error:  # of a file system without locks it names no file
+        error.filename = error.filename or str(lock)
+        raise
     try:
         yield
     finally:

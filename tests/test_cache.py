@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import errno
+import os
+import sys
 from pathlib import Path
 
 import pytest
@@ -55,3 +58,14 @@ def test_only_one_at_a_time_has_a_lock_which_is_gone_at_its_end(tmp_path: Path) 
         with alone(lock, ZeroDivisionError()), pytest.raises(ZeroDivisionError), alone(lock, ZeroDivisionError()):
             pass
         assert not lock.exists()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="which locks otherwise")
+def test_where_a_file_system_has_no_locks_the_error_names_the_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    def flock(*_: object) -> None:
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    monkeypatch.setattr("fcntl.flock", flock)
+    with pytest.raises(OSError, match="No locks available") as caught, alone(tmp_path / "lock", ZeroDivisionError()):
+        pass
+    assert caught.value.filename == str(tmp_path / "lock")

@@ -214,7 +214,7 @@ def obtain(corpus: Corpus) -> None:
     """
     from ser_zoo.data.download import fetch, place
 
-    root = corpus.root
+    root = corpus.root.resolve()  # a link may lead to another disk, and stays one
     if root.exists() and (not root.is_dir() or any(root.iterdir())):
         found = listing(root) if root.is_dir() else "a file"
         raise CorpusError(

@@ -318,6 +318,21 @@ def test_a_folder_of_the_archive_itself_is_left_out(served: Served, tmp_path: Pa
     assert [path.name for path in corpus.root.iterdir()] == ["wav"]
 
 
+@pytest.mark.parametrize("exists", [True, False])
+def test_a_root_that_is_a_link_stays_one_and_all_of_the_release_comes_where_it_leads(
+    served: Served, tmp_path: Path, exists: bool
+) -> None:
+    (disk := tmp_path / "disk").mkdir()
+    (tmp_path / "emo_db").symlink_to(disk / "release")
+    if exists:
+        (disk / "release").mkdir()
+    corpus = offered(tmp_path / "emo_db", served.download("one.zip"))
+    obtain(corpus)
+    assert [row.id for row in corpus.scan()] == ["03a01Wa", "03a02Wa"]
+    assert corpus.root.is_symlink()
+    assert [path.name for path in disk.iterdir()] == ["release"]
+
+
 def test_archives_in_the_archive_are_unpacked(served: Served, tmp_path: Path) -> None:
     corpus = offered(tmp_path / "data" / "emo_db", served.download("nested.zip"))
     obtain(corpus)
