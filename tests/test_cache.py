@@ -69,3 +69,20 @@ def test_where_a_file_system_has_no_locks_the_error_names_the_file(monkeypatch: 
     with pytest.raises(OSError, match="No locks available") as caught, alone(tmp_path / "lock", ZeroDivisionError()):
         pass
     assert caught.value.filename == str(tmp_path / "lock")
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="which removes no open file")
+def test_a_lock_whose_file_has_been_removed_meanwhile_counts_for_nothing(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    import fcntl
+
+    lock, flock = tmp_path / "lock", fcntl.flock
+
+    def late(file: int, operation: int) -> None:
+        lock.unlink(missing_ok=True)  # by the process that had it
+        flock(file, operation)
+
+    monkeypatch.setattr(fcntl, "flock", late)
+    with pytest.raises(ZeroDivisionError), alone(lock, ZeroDivisionError()):
+        pytest.fail("others may take it, too")
