@@ -20,6 +20,8 @@ from ser_zoo.errors import AudioError, CorpusError, SERZooWarning
 
 THREADS = 4  # decoding runs outside the interpreter's lock, and waits for the disk
 INSTALL = "pip install 'ser-zoo[video]'"
+UNPACKING = ".unpacking-"  # begins the names of what stands in a root while it is unpacked there
+UNPACKED = ".unpacked"  # a whole release in its root, yet to be moved
 
 
 @dataclass(frozen=True)
@@ -206,7 +208,8 @@ def obtain(corpus: Corpus) -> None:
     """Download and unpack an openly licensed release that is not there yet.
 
     Downloads are kept in ``.<name>-downloads`` beside the root until the release is whole there, so that a later call goes on
-    from them. It is unpacked into a temporary folder beside the root, which takes the root's name at the end.
+    from them. It is unpacked into a temporary folder beside the root, which takes the root's name at the end; where the root is
+    there and empty, into one in it, since a volume that is mounted there can be neither removed nor replaced.
 
     Raises:
         CorpusError: the root holds something else; a download fails or is not the published file; an archive is unsafe;
@@ -215,21 +218,24 @@ def obtain(corpus: Corpus) -> None:
     from ser_zoo.data.download import fetch, place
 
     root = corpus.root.resolve()  # a link may lead to another disk, and stays one
-    if root.exists() and (not root.is_dir() or any(root.iterdir())):
-        found = listing(root) if root.is_dir() else "a file"
+    inside = root.is_dir()
+    if root.exists() and not (inside and all(path.name.startswith(UNPACKING) for path in root.iterdir())):
+        found = listing(root) if inside else "a file"
         raise CorpusError(
             f"{corpus.title} is not downloaded to {root}, which holds {found} and not {corpus.layout}. Nothing is overwritten: "
             "move it away, or choose another folder with --root."
         )
     kept = root.parent / f".{root.name}-downloads"
-    with _alone_in(root.parent, f".{root.name}-incomplete-", corpus) as work:
+    folder, prefix = (root, UNPACKING) if inside else (root.parent, f".{root.name}-incomplete-")
+    with _alone_in(folder, prefix, corpus) as work:
         files = [fetch(download, kept / str(number)) for number, download in enumerate(corpus.downloads, start=1)]
         for path, download in zip(files, corpus.downloads, strict=True):
             place(path, work / download.folder)
         whole = _release_folder(corpus, work, f"The archives are in {kept}.")
-        if root.exists():
-            root.rmdir()  # it is empty; not every system renames onto a folder
-        whole.rename(root)
+        if inside:
+            _move(whole, root)
+        else:
+            whole.rename(root)
         shutil.rmtree(kept)
 
 
@@ -268,10 +274,10 @@ def unpack_archives(corpus: Corpus) -> list[Path]:
         CorpusError: one is unsafe or damaged, or needs another program; what they hold is not the layout that the reader
             expects, or is there already; or another process is at it.
     """
-    from ser_zoo.data.download import FOREIGN, by_hand, is_archive, move_into, of_macos, unpack_beside
+    from ser_zoo.data.download import FOREIGN, by_hand, is_archive, of_macos, unpack_beside
 
     root = corpus.root
-    unpacked = root / ".unpacked"  # whole, and yet to be moved
+    unpacked = root / UNPACKED
     moving = unpacked.is_dir()
     if corpus.found() and not moving:
         return []
@@ -285,7 +291,7 @@ def unpack_archives(corpus: Corpus) -> list[Path]:
     archives = [path for path in inside if is_archive(path)]
     if not (archives or moving):
         return []
-    with _alone_in(root, ".unpacking-", corpus) as work:
+    with _alone_in(root, UNPACKING, corpus) as work:
         whole = unpacked
         if not unpacked.is_dir():
             for path in archives:
@@ -296,10 +302,18 @@ def unpack_archives(corpus: Corpus) -> list[Path]:
                 f"{corpus.title} is not unpacked: {root} has {twice[0]} already, which the archives hold too. Nothing is "
                 "overwritten: move it away."
             )
-        whole.rename(unpacked)
-        move_into(unpacked, root)
-        shutil.rmtree(unpacked)
+        _move(whole, root)
     return archives
+
+
+def _move(whole: Path, root: Path) -> None:
+    """Move a release into its root; where that is killed, `unpack_archives` goes on with it."""
+    from ser_zoo.data.download import move_into
+
+    unpacked = root / UNPACKED
+    whole.rename(unpacked)
+    move_into(unpacked, root)
+    shutil.rmtree(unpacked)
 
 
 def _release_folder(corpus: Corpus, folder: Path, archives: str) -> Path:

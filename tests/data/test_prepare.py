@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import importlib.util
 import io
 import shutil
@@ -331,6 +332,26 @@ def test_a_root_that_is_a_link_stays_one_and_all_of_the_release_comes_where_it_l
     assert [row.id for row in corpus.scan()] == ["03a01Wa", "03a02Wa"]
     assert corpus.root.is_symlink()
     assert [path.name for path in disk.iterdir()] == ["release"]
+
+
+def test_a_root_that_can_be_neither_removed_nor_replaced_is_filled(
+    served: Served, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def busy(path: Path, *target: Path) -> Path | None:
+        if volume in (path, *target):
+            raise OSError(errno.EBUSY, "Device or resource busy", str(volume))
+        return changed[bool(target)](path, *target)
+
+    changed = [Path.rmdir, Path.rename]
+    monkeypatch.setattr(Path, "rmdir", busy)
+    monkeypatch.setattr(Path, "rename", busy)
+    volume = tmp_path / "emo_db"
+    (volume / ".unpacking-killed").mkdir(parents=True)
+    corpus = offered(volume, served.download("inner.zip"))
+    obtain(corpus)
+    assert [row.id for row in corpus.scan()] == ["03a01Wa", "03a02Wa"]
+    assert [path.name for path in volume.iterdir()] == ["wav"]
+    assert not (tmp_path / ".emo_db-downloads").exists()
 
 
 def test_archives_in_the_archive_are_unpacked(served: Served, tmp_path: Path) -> None:
