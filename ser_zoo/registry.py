@@ -8,11 +8,16 @@ from __future__ import annotations
 import difflib
 import importlib
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, cast, get_args, get_origin, get_type_hints
 
 from ser_zoo.errors import SERZooError, UnknownNameError
 
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
 T = TypeVar("T")
+Fields = TypeVar("Fields", bound="DataclassInstance")
 
 
 def lookup(table: Mapping[str, T], name: str, kind: str) -> T:
@@ -46,6 +51,25 @@ def expect_known(of: type | Callable[..., object], values: Mapping[str, Any], gr
     for name, kind in get_type_hints(of).items():
         if get_origin(kind) is Literal and name in values and (chosen := values[name]) not in get_args(kind):
             raise SERZooError(f"{group}.{name} {chosen!r} is unknown. Expected one of {', '.join(get_args(kind))}.")
+
+
+def on_default(default: Fields, given: Fields | Mapping[str, Any], name: str) -> Fields:
+    """An option of several fields: as it is given whole, or the fields that are given on top of its default.
+
+    Args:
+        default: a dataclass.
+        given: one of the same class, or some of its fields by their names.
+        name: of the option, for the error.
+
+    Raises:
+        UnknownNameError: there is no such field.
+    """
+    if isinstance(given, type(default)):
+        return given
+    fields = cast("Mapping[str, Any]", given)
+    for field in fields:
+        lookup(vars(default), field, f"field of {name}")
+    return replace(default, **fields)
 
 
 def did_you_mean(name: str, known: Iterable[str], alike: float = 0.5) -> str:

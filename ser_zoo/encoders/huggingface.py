@@ -28,7 +28,7 @@ from ser_zoo.encoders.waveform import FAMILIES, WaveformNetwork
 from ser_zoo.encoders.whisper import WhisperNetwork
 from ser_zoo.errors import EncoderError
 from ser_zoo.features import frame_mask
-from ser_zoo.registry import lookup
+from ser_zoo.registry import on_default
 
 if TYPE_CHECKING:
     from ser_zoo.encoders.checkpoint import Checkpoint
@@ -107,7 +107,7 @@ class SpeechEncoder(nn.Module):
         super().__init__()
         from ser_zoo.encoders.checkpoint import load
 
-        self.options = options if isinstance(options, EncoderOptions) else _on_default(options)
+        self.options = on_default(EncoderOptions(), options, "encoder_options")
         _check(self.options, finetune_from)
         checkpoint = load(source, self.options.revision)
         self.source = source
@@ -261,13 +261,6 @@ class SpeechEncoder(nn.Module):
             return states
         limit = torch.finfo(self.feature_dtype).max
         return states.clamp_(-limit, limit).to(self.feature_dtype)
-
-
-def _on_default(fields: Mapping[str, Any]) -> EncoderOptions:
-    """``fields`` on top of the defaults, as options of the command line are."""
-    for name in fields:
-        lookup(vars(EncoderOptions()), name, "field of encoder_options")
-    return EncoderOptions(**fields)
 
 
 def _check(options: EncoderOptions, finetune_from: int | None) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from functools import partial
 from inspect import signature
 from typing import Any, ClassVar, TypedDict
@@ -26,7 +26,7 @@ from ser_zoo.models.checks import expect_between
 from ser_zoo.models.kept import ENCODER_PREFIX, FeatureModule
 from ser_zoo.models.layers import LayerMix, Scaler
 from ser_zoo.models.optim import Optim, warm_cosine
-from ser_zoo.registry import lookup
+from ser_zoo.registry import on_default
 
 CHECKPOINT_KEY = "ser_zoo"
 
@@ -89,7 +89,7 @@ class SERModule(FeatureModule):
     CLI's defaults."""
 
     def __init__(self, labels: Sequence[str], optim: Optim | Mapping[str, Any], sample_rate: int) -> None:
-        super().__init__(optim if isinstance(optim, Optim) else _on_default(type(self), optim))
+        super().__init__(on_default(_own_optim(type(self)), optim, "optim"))
         if isinstance(labels, str) or len(set(labels)) != len(labels) or len(labels) < 2:
             raise SERZooError(f"A model needs a list of two or more different labels; found {labels!r}.")
         expect_between(1, sample_rate=sample_rate)
@@ -446,10 +446,7 @@ class SERModule(FeatureModule):
         }
 
 
-def _on_default(architecture: type[SERModule], fields: Mapping[str, Any]) -> Optim:
-    """``fields`` on top of the default ``optim`` of the architecture's constructor, as options of the command line are."""
+def _own_optim(architecture: type[SERModule]) -> Optim:
+    """The default ``optim`` of an architecture's constructor."""
     own = signature(architecture).parameters.get("optim")
-    default = own.default if own is not None and isinstance(own.default, Optim) else Optim()
-    for name in fields:
-        lookup(asdict(default), name, "field of optim")
-    return replace(default, **fields)
+    return own.default if own is not None and isinstance(own.default, Optim) else Optim()
