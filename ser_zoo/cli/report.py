@@ -42,8 +42,13 @@ def show_pooled(pooled: Mapping[str, Any]) -> None:
 
 def title_of(row: Mapping[str, Any], refit: bool, what: str) -> str:
     """Model, corpus, protocol and its world, and whether it was refit; a synthetic corpus is called so."""
-    corpus = row["corpus"] + (" (SYNTHETIC)" if row["synthetic"] else "")
+    corpus = corpus_text(row["corpus"], row["synthetic"])
     return f"{row['model']} on {corpus}, {protocol_text(row['protocol'], refit)}, {what}, seed {row['seed']}"
+
+
+def corpus_text(name: str, synthetic: bool) -> str:
+    """Name of a corpus; one that no person spoke is called so."""
+    return f"{name} (SYNTHETIC)" if synthetic else name
 
 
 def protocol_text(protocol: Mapping[str, Any], refit: bool = False) -> str:

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ser_zoo.cli.report import protocol_text
+from ser_zoo.cli.report import corpus_text, protocol_text
 from ser_zoo.cli.tables import output_file, quiet_lightning, table
 from ser_zoo.data import SERDataModule
 from ser_zoo.errors import MismatchError
@@ -49,7 +49,7 @@ def show(report: Mapping[str, Any]) -> None:
     for measured in report["perturbations"].values():
         change = f"{measured['ua'] - clean['ua']:+.4f}"
         rows.append({"test audio": measured["title"], "WA": measured["wa"], "UA": measured["ua"], "change of UA": change})
-    corpus = report["corpus"] + (" (SYNTHETIC)" if report["synthetic"] else "")
+    corpus = corpus_text(report["corpus"], report["synthetic"])
     where = f"{protocol_text(report['protocol'], report['refit'])}, fold {report['fold']}, {report['test']} test utterances"
     table(rows, f"{report['model']} on {corpus}, {where}")
 

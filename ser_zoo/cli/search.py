@@ -11,6 +11,7 @@ from typing import Any
 import yaml
 
 from ser_zoo.cli.fit import data_of, dump, expand_names, parse, parse_folds, plan_of, value_of
+from ser_zoo.cli.report import corpus_text
 from ser_zoo.cli.tables import quiet_lightning, table
 from ser_zoo.corpora.base import short_list
 from ser_zoo.data import SERDataModule
@@ -114,7 +115,7 @@ def _planner(base: Sequence[str], data: SERDataModule) -> Callable[[Mapping[str,
 
 
 def _title(model: str, data: SERDataModule, folds: Sequence[int]) -> str:
-    corpus = data.corpus.name + (" (SYNTHETIC)" if data.corpus.synthetic else "")
+    corpus = corpus_text(data.corpus.name, data.corpus.synthetic)
     numbers = ", ".join(map(str, folds))
     return f"{model} on {corpus}, {data.protocol.name}, validation speakers of fold{'s' if len(folds) > 1 else ''} {numbers}"
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from ser_zoo.cli.fit import expand_names
-from ser_zoo.cli.report import protocol_text, show_metrics
+from ser_zoo.cli.report import corpus_text, protocol_text, show_metrics
 from ser_zoo.cli.tables import output_file, quiet_lightning
 from ser_zoo.data import SERDataModule
 from ser_zoo.errors import MismatchError
@@ -31,7 +31,7 @@ def run(argv: Sequence[str]) -> int:
     data.number_as(model.labels)
     scored = score_checkpoint(model, data, {"accelerator": options.accelerator, "devices": 1})
     metrics = summarise(scored.confusion, model.labels)
-    corpus = data.corpus.name + (" (SYNTHETIC)" if data.corpus.synthetic else "")
+    corpus = corpus_text(data.corpus.name, data.corpus.synthetic)
     protocol = protocol_of(data)
     refit = bool((checkpoint.trained_on or {}).get("refit"))
     title = f"{checkpoint.model} on {corpus}, {protocol_text(protocol, refit)}, fold {data.fold}"
