@@ -46,6 +46,7 @@ def macro_f1(confusion: Tensor) -> Tensor:
 
 
 METRICS = {"wa": wa, "ua": ua, "macro_f1": macro_f1}
+"""Name in rows and reports -> function of (..., C, C) confusion matrices."""
 
 
 def scores(confusion: Tensor) -> dict[str, float]:

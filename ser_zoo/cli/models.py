@@ -68,7 +68,7 @@ def card_of(target: str) -> str:
 
 
 class _Spelled(ast.NodeTransformer):
-    """Writes choices out that have a name in a module, its own or one of another's."""
+    """Writes choices out that have a name, which a module gives itself or takes from another of ours."""
 
     def __init__(self, tree: ast.Module) -> None:
         self.tree = tree

@@ -320,7 +320,7 @@ def _between_sides(split: Split, declared: Sequence[Leak], texts_apart: Sequence
     shared: dict[str, Callable[[Utterance], str | None]] = {
         "speaker": lambda row: row.speaker,
         # Tables may write a path in several ways.
-        "recording": lambda row: f"{os.path.abspath(row.path)}@{row.start}-{row.end}",  # noqa: PTH100 - of thousands, and as text
+        "recording": lambda row: f"{os.path.abspath(row.path)}@{row.start}-{row.end}",  # noqa: PTH100 - resolve() would ask the disk
         "augmentation before split": lambda row: utterance_of(row) if utterance_of(row) in augmented else None,
         "session": lambda row: row.session,
         "text": lambda row: row.text,

@@ -102,7 +102,7 @@ def rows_of(front_end: FrontEnd, waveforms: Tensor, lengths: Tensor, places: Seq
     Raises:
         SERZooError: what is costly cannot be written.
     """
-    # Beside each other in threads of Python they would be slower: operations are many and short, and wait for its lock.
+    # Beside each other in threads of Python they would be no faster: operations are many and short, and wait for its lock.
     row = _stored if front_end.costly else _row
     return [row(front_end, waveforms[place : place + 1], lengths[place : place + 1]) for place in places]
 
