@@ -248,10 +248,7 @@ def run_search(
         _check_same(study, {**account, "settings": settings}, folder)
         _repeat_interrupted(study)
         while len(done := _done(study, sweep)) < trials:
-            # A sampler that went on from where it was could not be stored; one made anew for every trial need not be.
-            drawn = int(np.random.SeedSequence((seed, len(done))).generate_state(1)[0])
-            bayes = sweep.method == "bayes"
-            study.sampler = optuna.samplers.TPESampler(seed=drawn) if bayes else optuna.samplers.RandomSampler(seed=drawn)
+            study.sampler = _sampler(sweep, seed, len(done))
             _try(study, sweep, plan, folds, folder)
             ended = _done(study, sweep)
             report(max(ended, key=lambda trial: trial.number), ended)
@@ -289,6 +286,14 @@ def _open_study(sweep: Sweep, folder: Path) -> optuna.Study:
         if sweep.warmup is None
         else optuna.pruners.MedianPruner(n_startup_trials=5, n_warmup_steps=sweep.warmup),
     )
+
+
+def _sampler(sweep: Sweep, seed: int, done: int) -> optuna.samplers.BaseSampler:
+    """What draws the trial after ``done`` others; one that went on from where it was could not be stored."""
+    import optuna
+
+    drawn = int(np.random.SeedSequence((seed, done)).generate_state(1)[0])
+    return optuna.samplers.TPESampler(seed=drawn) if sweep.method == "bayes" else optuna.samplers.RandomSampler(seed=drawn)
 
 
 def ranked(trials: Sequence[Trial], metric: str) -> list[Trial]:
