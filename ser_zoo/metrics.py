@@ -50,5 +50,6 @@ METRICS = {"wa": wa, "ua": ua, "macro_f1": macro_f1}
 
 
 def scores(confusion: Tensor) -> dict[str, float]:
-    """``wa``, ``ua`` and ``macro_f1`` of one (C, C) matrix."""
-    return {name: float(metric(confusion)) for name, metric in METRICS.items()}
+    """``wa``, ``ua`` and ``macro_f1`` of one (C, C) matrix, on any device."""
+    counts = confusion.cpu()  # Apple's GPUs have no float64
+    return {name: float(metric(counts)) for name, metric in METRICS.items()}

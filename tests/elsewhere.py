@@ -1,5 +1,7 @@
 """A device that every machine has: its tensors compute on the processor, and refuse to meet tensors that are not on it.
 
+It has no float64, like the GPUs of Apple.
+
 So what would fail on an accelerator, because something stayed behind, fails without one. The name of the device is ``meta``,
 for which torch looks for no driver.
 """
@@ -66,6 +68,8 @@ class _Operations(TorchDispatchMode):
             moved = isinstance(args[0], Elsewhere)
         if not moved:
             return found
+        if any(isinstance(value, Tensor) and value.dtype == torch.float64 for value in tree_iter(found)):
+            raise TypeError(f"{func}: there is no float64 elsewhere")
         return tree_map(lambda value: own.get(id(value), Elsewhere(value)) if isinstance(value, Tensor) else value, found)
 
 

@@ -151,7 +151,7 @@ def predict(
 
 def _classify(model: SERModule, clips: Mapping[Path, Waveform], temperature: float | None) -> list[Prediction]:
     batch = collate(list(clips.values()), [str(path) for path in clips])
-    logits = model(model.transfer_batch_to_device(batch, model.device, 0)).double()
+    logits = model(model.transfer_batch_to_device(batch, model.device, 0)).cpu().double()  # Apple's GPUs have no float64
     shares = (logits if temperature is None else logits / temperature).softmax(1)
     predictions = []
     for path, best, row in zip(clips, logits.argmax(1).tolist(), shares.tolist(), strict=True):

@@ -396,16 +396,18 @@ class Standardise(nn.Module):
         Raises:
             ValueError: there are no rows.
         """
-        count, mean, spread = 0, torch.zeros_like(self.mean).double(), torch.zeros_like(self.mean).double()
+        count = 0
+        # Joined on the processor: Apple's GPUs have no float64.
+        mean, spread = torch.zeros(2, *self.mean.shape, dtype=torch.float64)
         for block in rows:
             if len(block) == 0:
                 continue
-            variance, centre = torch.var_mean(block, dim=0, correction=0)
+            variance, centre = (moment.cpu().double() for moment in torch.var_mean(block, dim=0, correction=0))
             # Chan, Golub & LeVeque 1979: the statistics of two parts joined, without the loss of summed squares.
             share = len(block) / (count + len(block))
-            step = centre.double() - mean
+            step = centre - mean
             mean += step * share
-            spread += variance.double() * len(block) + step.square() * count * share
+            spread += variance * len(block) + step.square() * count * share
             count += len(block)
         if count == 0:
             raise ValueError("no training rows to take statistics of")

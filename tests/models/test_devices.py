@@ -7,12 +7,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import soundfile
 import torch
 from torch import nn
 
+from ser_zoo import metrics
 from ser_zoo.data import Batch
 from ser_zoo.encoders import FeatureStore, SpeechEncoder
 from ser_zoo.features import MFCC, FrontEnd, KeptFrames, rows_of
+from ser_zoo.inference import predict
 from ser_zoo.models import list_models
 from ser_zoo.models.augment import change_batch
 from tests.elsewhere import DEVICE, Elsewhere, elsewhere, send
@@ -109,3 +112,19 @@ def test_kept_features_go_where_the_model_is(tmp_path: Path) -> None:
         ):
             assert there.device == DEVICE
             assert torch.equal(there.cpu(), here)
+
+
+def test_scores_and_probabilities_need_no_float64_where_the_model_is(
+    encoders: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    confusion = torch.tensor([[3, 1], [2, 2]])
+    model, clip = small_model("mfcc_stats", encoders), tmp_path / "clip.wav"
+    soundfile.write(clip, torch.randn(16_000).numpy() / 10, 16_000)
+    expected = predict(model, clip, progress=False)
+    with elsewhere():
+        assert metrics.scores(Elsewhere(confusion)) == metrics.scores(confusion)
+        send(model)
+        monkeypatch.setattr(type(model), "device", DEVICE)
+        monkeypatch.setattr(type(model), "transfer_batch_to_device", lambda self, batch, *_: sent(batch))
+        (found,) = predict(model, clip, progress=False)
+    assert found.probabilities == pytest.approx(expected[0].probabilities)
