@@ -325,14 +325,15 @@ def _between_sides(split: Split, declared: Sequence[Leak], texts_apart: Sequence
         "session": lambda row: row.session,
         "text": lambda row: row.text,
     }
+    ids = {(side, kind): _first_ids(rows, key) for side, rows in split._asdict().items() for kind, key in shared.items()}
     for pair in _compared(split):
         noted = {"session"} if pair in texts_apart else {"session", "text"}
         allowed = {"recording", "augmentation before split"} if "recording" in declared else set()
         if "speaker" in declared or (pair == ("train", "validation") and "validation speaker" in declared):
             allowed.add("speaker")
-        for kind, key in shared.items():
+        for kind in shared:
             verdict = "note" if kind in noted else "declared" if kind in allowed else "fails"
-            one, other = (_first_ids(getattr(split, side), key) for side in pair)
+            one, other = (ids[side, kind] for side in pair)
             # By ids alone: a recording's path differs from disk to disk.
             yield from _shared(kind, pair, [f"{one[value]}, {other[value]}" for value in one if value in other], verdict)
 
