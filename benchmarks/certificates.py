@@ -48,13 +48,13 @@ def main() -> None:
             parser.error(f"argument {option}: there is no file {file}")
     listed: dict[str, dict[str, Any]] = {name: {} for name in BY_RULE}
     if options.iemocap is not None:
-        with options.iemocap.open(newline="") as file:
+        with options.iemocap.open(encoding="utf-8", newline="") as file:
             table = csv.DictReader(file)
             if not {"utterance", "label"} <= set(table.fieldnames or ()):
                 parser.error(f"argument --iemocap: {options.iemocap} has not the columns utterance and label")
             listed["iemocap"] = {"ids": {row["utterance"]: row["label"] for row in table}}
     if options.tess_words is not None:
-        listed["tess"] = {"words": options.tess_words.read_text().split()}
+        listed["tess"] = {"words": options.tess_words.read_text(encoding="utf-8").split()}
     for name, arguments in RECORDED.items():
         if options.only is None or name in options.only:
             audit(name, create_corpus(name).root, arguments)

@@ -98,7 +98,7 @@ def circumstances() -> dict[str, Any]:
 def machine() -> dict[str, Any]:
     """Processor, torch's threads, and those of the processor's instructions that matter here."""
     cpuinfo = Path("/proc/cpuinfo")
-    known = cpuinfo.read_text().split() if cpuinfo.is_file() else []
+    known = cpuinfo.read_text(encoding="utf-8").split() if cpuinfo.is_file() else []
     return {**processor(), "flags": [flag for flag in FLAGS if flag in known]}
 
 

@@ -101,7 +101,7 @@ def main() -> None:
         },
     }
     try:
-        results = json.loads(options.output.read_text()) if options.output.is_file() else {}
+        results = json.loads(options.output.read_text(encoding="utf-8")) if options.output.is_file() else {}
     except ValueError:
         parser.error(f"argument --output: {options.output} holds no results, but something else; expected another name")
     for part in options.only:
@@ -396,7 +396,7 @@ def memory(model: str, encoder: str) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as folder:
         command += ["--run_dir", f"{folder}/run", "--trainer.enable_progress_bar=false"]
         size = peak_memory(command, {"SER_ZOO_CACHE": f"{folder}/cache"})
-        rows = [json.loads(path.read_text()) for path in sorted(Path(folder).glob("run/fold-*/result.json"))]
+        rows = [json.loads(path.read_text(encoding="utf-8")) for path in sorted(Path(folder).glob("run/fold-*/result.json"))]
     return {"folds": len(rows), "epochs": sum(row["selection"]["epochs"] for row in rows), "peak_gib": size / 2**30}
 
 

@@ -49,7 +49,7 @@ def atomic_path(target: Path) -> Iterator[Path]:
 def write_json(path: Path, content: object) -> None:
     """Write indented JSON, whole or not at all."""
     with atomic_path(path) as temporary:
-        temporary.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n")
+        temporary.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
 @contextmanager

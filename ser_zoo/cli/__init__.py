@@ -83,7 +83,7 @@ def _open_closed() -> None:
     """Let what was closed (``>&-``) lead nowhere: a file could get its number, and somebody's output with it."""
     for name in ("stdout", "stderr"):
         if getattr(sys, name) is None:
-            setattr(sys, name, Path(os.devnull).open("w"))  # noqa: SIM115 - until the process ends
+            setattr(sys, name, Path(os.devnull).open("w", encoding="utf-8"))  # noqa: SIM115 - until the process ends
 
 
 def _print_no_more(*descriptors: int) -> None:

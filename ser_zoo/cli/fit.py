@@ -345,7 +345,7 @@ def _apart(root: Path, folds: Sequence[int], config: Callable[[int], str]) -> st
         if fold not in folds and (not joined or file.parent.with_suffix(".json").is_file()):
             continue
         try:
-            begun = yaml.safe_load(file.read_text()) or {}
+            begun = yaml.safe_load(file.read_text(encoding="utf-8")) or {}
         except (yaml.YAMLError, UnicodeDecodeError) as error:
             return f"fold {fold}, whose {file.name} is damaged ({type(error).__name__})"
         before, now = deciding(begun), deciding(yaml.safe_load(config(fold)))
@@ -404,7 +404,7 @@ def named(arguments: Sequence[str], group: str, key: str) -> str | None:
 
 def _named_in_config(path: Path, group: str, key: str) -> str | None:
     try:
-        content = yaml.safe_load(path.read_text())
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise SERZooError(f"Cannot read the configuration {path}: {error}") from error
     values = content.get(group) if isinstance(content, dict) else None

@@ -63,7 +63,7 @@ def resolve(arguments: Sequence[str]) -> dict[str, Any]:
 
     config = value_of(arguments, "--config")
     try:
-        content = yaml.safe_load(Path(str(config)).read_text())
+        content = yaml.safe_load(Path(str(config)).read_text(encoding="utf-8"))
         name = str(content["model"]["name"])
     except (OSError, yaml.YAMLError, KeyError, TypeError) as error:
         raise SERZooError(f"Cannot read a model's name from the configuration {config}: {error!r}.") from error

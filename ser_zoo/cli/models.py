@@ -91,7 +91,7 @@ def _parsed(module: str) -> ast.Module:
     spec = importlib.util.find_spec(module)
     if spec is None or spec.origin is None:
         raise ModuleNotFoundError(module)
-    return ast.parse(Path(spec.origin).read_text())
+    return ast.parse(Path(spec.origin).read_text(encoding="utf-8"))
 
 
 def _meanings(docstring: str) -> dict[str, str]:

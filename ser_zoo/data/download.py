@@ -113,7 +113,7 @@ def _receive(download: Download, part: Path) -> None:
         OSError: the connection broke; what has come is kept.
     """
     have = part.stat().st_size if part.is_file() else 0
-    version = _version_file(part).read_text() if _version_file(part).is_file() else ""
+    version = _version_file(part).read_text(encoding="utf-8") if _version_file(part).is_file() else ""
     headers = {"User-Agent": f"ser-zoo/{__version__}", "Accept-Encoding": "identity"}
     # Without a version to name, a resumed file could be made of two; then it is fetched anew.
     if have and version:
@@ -137,7 +137,9 @@ def _receive(download: Download, part: Path) -> None:
         total = start + int(length) if length else download.size
         # RFC 9110: a weak validator must not stand in If-Range.
         tag = answer.headers.get("ETag", "")
-        _version_file(part).write_text(tag if tag and not tag.startswith("W/") else answer.headers.get("Last-Modified", ""))
+        _version_file(part).write_text(
+            tag if tag and not tag.startswith("W/") else answer.headers.get("Last-Modified", ""), encoding="utf-8"
+        )
         bar = tqdm(desc=part.stem, total=total, initial=start, unit="B", unit_scale=True, disable=None)
         with bar, part.open("ab" if resumed else "wb") as file:
             while data := answer.read(CHUNK):

@@ -127,7 +127,7 @@ def _disk(utterances: Sequence[Utterance], preparation: Preparation, cache_gib: 
         with atomic_path(samples_file) as temporary:
             index = _write(temporary, utterances, preparation, cache_gib, skip_bad)
         with atomic_path(index_file) as temporary:
-            temporary.write_text(json.dumps(index))
+            temporary.write_text(json.dumps(index), encoding="utf-8")
         _evict(samples_file, cache_gib)
     os.utime(samples_file)  # the time of the last use, by which old ones are evicted
     # An empty file, of a release all of whose recordings are bad, cannot be mapped.
@@ -142,7 +142,7 @@ def _whole(samples_file: Path, index_file: Path) -> Index | None:
     It is written last, so that a writer who was killed leaves none.
     """
     try:
-        index: Index = json.loads(index_file.read_text())
+        index: Index = json.loads(index_file.read_text(encoding="utf-8"))
         samples = samples_file.stat().st_size // np.dtype(np.float32).itemsize
     except (FileNotFoundError, ValueError):
         return None

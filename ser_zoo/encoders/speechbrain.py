@@ -79,7 +79,7 @@ class Recipe:
             ) from error
         self.source, self._interface = source, TransformerInterface
         try:
-            text = file.read_text()
+            text = file.read_text(encoding="utf-8")
             # These two are followed while references are resolved, before there is anything to look at.
             for node in _nodes(YAML().load(text)):
                 if _tag(node).startswith(("!applyref:", "!include:")):

@@ -208,7 +208,7 @@ class FeatureStore:
         try:
             if not note.is_file():
                 with atomic_path(note) as temporary:
-                    temporary.write_text(json.dumps(self.fingerprint, indent=2) + "\n")
+                    temporary.write_text(json.dumps(self.fingerprint, indent=2) + "\n", encoding="utf-8")
             with atomic_path(path) as temporary:
                 save_file({id: tensor for id, (_, tensor) in features.items()}, temporary, metadata)
                 # safetensors lets only the owner read; whoever may read the fingerprint may read the

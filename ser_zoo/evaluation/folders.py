@@ -132,7 +132,7 @@ def _claim(folder: Path, config: str, resume: bool) -> None:
                 f"{folder} has been taken by another command since this one began. Repeat it; it will take another folder."
             ) from error
     with atomic_path(file) as temporary:
-        temporary.write_text(config)
+        temporary.write_text(config, encoding="utf-8")
 
 
 def _siblings(base: Path) -> list[Path]:

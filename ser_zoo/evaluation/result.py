@@ -207,7 +207,7 @@ def write_result(folder: Path, row: Row, scored: Scored, tested: Iterable[Uttera
         raise RunError(f"{folder / ROW} exists already. Results are never overwritten; choose another --run_dir.")
     labels: list[str] = row["labels"]
     people = {utterance.id: (utterance.speaker, utterance.gender or "") for utterance in tested}
-    with atomic_path(folder / PREDICTIONS) as temporary, temporary.open("w", newline="") as file:
+    with atomic_path(folder / PREDICTIONS) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow([*COLUMNS, *(f"{PROBABILITY}{label}" for label in labels)])
         for key, label, row_probabilities in zip(scored.ids, scored.labels.tolist(), scored.probabilities, strict=True):
@@ -231,7 +231,7 @@ def read_predictions(path: Path, labels: Sequence[str]) -> Predicted:
     columns = [*COLUMNS, *(f"{PROBABILITY}{label}" for label in labels)]
     number = {label: place for place, label in enumerate(labels)}
     try:
-        with path.open(newline="") as file:
+        with path.open(encoding="utf-8", newline="") as file:
             reader = csv.DictReader(file)
             if reader.fieldnames != columns:
                 raise RunError(
@@ -268,7 +268,7 @@ def read_result(path: Path) -> Row:
         RunError: it is missing, is not JSON, or does not fit the schema.
     """
     try:
-        row: Row = json.loads(path.read_text())
+        row: Row = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:  # ValueError: neither text nor JSON
         raise RunError(f"Cannot read the result row {path}: {error}.") from error
     validate(row, str(path))
@@ -293,7 +293,7 @@ def _validator() -> jsonschema.Draft202012Validator:
 
 @cache
 def _schema() -> dict[str, Any]:
-    schema: dict[str, Any] = json.loads((Path(__file__).parent / "result.schema.json").read_text())
+    schema: dict[str, Any] = json.loads((Path(__file__).parent / "result.schema.json").read_text(encoding="utf-8"))
     return schema
 
 
@@ -343,7 +343,7 @@ def versions() -> dict[str, str]:
 def processor() -> dict[str, Any]:
     """Name of the processor, as the system calls it, and the threads in which torch computes an operation on it."""
     cpuinfo = Path("/proc/cpuinfo")
-    names = re.findall(r"^model name\s*: (.+)$", cpuinfo.read_text(), re.MULTILINE) if cpuinfo.is_file() else []
+    names = re.findall(r"^model name\s*: (.+)$", cpuinfo.read_text(encoding="utf-8"), re.MULTILINE) if cpuinfo.is_file() else []
     return {"processor": names[0] if names else platform.processor() or platform.machine(), "threads": torch.get_num_threads()}
 
 

@@ -429,7 +429,7 @@ def read_robustness(path: Path) -> Report:
         RunError: it is missing, is not JSON, or does not fit the schema.
     """
     try:
-        report: Report = json.loads(path.read_text())
+        report: Report = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise RunError(f"Cannot read the robustness report {path}: {error}.") from error
     _validate(report, str(path))
@@ -526,4 +526,6 @@ def _validate(report: Report, where: str) -> None:
 
 @cache
 def _validator() -> jsonschema.Draft202012Validator:
-    return jsonschema.Draft202012Validator(json.loads((Path(__file__).parent / "robustness.schema.json").read_text()))
+    return jsonschema.Draft202012Validator(
+        json.loads((Path(__file__).parent / "robustness.schema.json").read_text(encoding="utf-8"))
+    )

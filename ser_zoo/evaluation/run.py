@@ -354,7 +354,7 @@ def write_pooled(root: Path, rows: Sequence[Row]) -> dict[str, Any]:
     pooled, file = pool(rows), root / POOLED
     folds = set(pooled["folds"])
     try:
-        before = set(json.loads(file.read_text())["folds"])
+        before = set(json.loads(file.read_text(encoding="utf-8"))["folds"])
     except (OSError, ValueError, KeyError, TypeError):  # there is none, or none that can be read
         before = set()
     if left_out := sorted(before - folds):

@@ -153,7 +153,7 @@ def read_sweep(path: Path) -> Sweep:
         SERZooError: it cannot be read, or asks for what is not known here.
     """
     try:
-        text = path.read_text()
+        text = path.read_text(encoding="utf-8")
         content = yaml.safe_load(text)
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise SERZooError(f"Cannot read the sweep {path}: {error}") from error
@@ -267,7 +267,7 @@ def run_search(
         }
         recipe = {**yaml.safe_load(plan(best.values).config(data.fold)), "search": account}
         with atomic_path(folder / BEST) as temporary:
-            temporary.write_text(yaml.safe_dump(recipe, sort_keys=False, allow_unicode=True))
+            temporary.write_text(yaml.safe_dump(recipe, sort_keys=False, allow_unicode=True), encoding="utf-8")
     return done, account
 
 
@@ -364,7 +364,7 @@ def _try(
         raise InterruptedRunError(f"Interrupted. Repeat the command to go on with {folder}.") from error
     except Exception as error:  # whatever it is, other settings may do without it
         with atomic_path(place / "error.txt") as temporary:
-            temporary.write_text(traceback.format_exc())
+            temporary.write_text(traceback.format_exc(), encoding="utf-8")
         trial.set_user_attr(ERROR, f"{type(error).__name__}: {error}")
         state = optuna.trial.TrialState.FAIL
     trial.set_user_attr(SECONDS, round(time.perf_counter() - started, 3))

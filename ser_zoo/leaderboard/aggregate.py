@@ -531,7 +531,7 @@ def _robustness(path: Path, row: Row) -> Report:
 def _cost(path: Path, row: Row) -> Cost:
     expected = "Expected the output of ser-zoo profile --format json for the model of the rows beside it."
     try:
-        profile = json.loads(path.read_text())
+        profile = json.loads(path.read_text(encoding="utf-8"))
         clip = {clip["seconds"]: clip for clip in profile["clips"]}[COST_SECONDS]
         p50, p95, factor, macs = (float(clip[key]) for key in ("p50_ms", "p95_ms", "real_time_factor", "macs_per_second"))
         found = {key: profile[key] for key in ("model", "parameters")}

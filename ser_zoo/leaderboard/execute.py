@@ -280,7 +280,7 @@ def _call(
     """Run a verb in a process of its own; what came of it unless it ended well."""
     environment = {**os.environ, "OMP_NUM_THREADS": str(settings.threads), "PYTHONUNBUFFERED": "1"}
     log.parent.mkdir(parents=True, exist_ok=True)
-    with log.open("a") as file:
+    with log.open("a", encoding="utf-8") as file:
         print(f"$ ser-zoo {shlex.join(arguments)}", file=file, flush=True)
         # In a session of its own it does not get the terminal's Ctrl-C, which is for us to answer.
         process = subprocess.Popen(
@@ -328,7 +328,7 @@ def _keep(cell: Cell, settings: Settings, run: Path, seconds: float) -> None:
         shutil.rmtree(new)
     new.mkdir(parents=True)
     if curves := _curves(run):
-        (new / CURVES).write_text(curves)
+        (new / CURVES).write_text(curves, encoding="utf-8")
     write_json(new / CELL, {"fingerprint": cell.fingerprint, "parts": cell.parts, "seconds": round(seconds, 1)})
     for name in (*(f"{measure}.json" for measure in MEASURES), *reversed(KEPT)):  # the row last: readers look for it
         if name in KEPT or (run / name).is_file():
@@ -352,7 +352,7 @@ def _curves(run: Path) -> str:
     rows: list[dict[str, str]] = []
     versions = sorted(run.glob(f"curves/version_*/{CURVES}"), key=lambda path: int(path.parent.name.removeprefix("version_")))
     for path in versions:
-        with path.open(newline="") as file:
+        with path.open(encoding="utf-8", newline="") as file:
             new = list(csv.DictReader(file))
         if new:
             first = min(int(row["epoch"]) for row in new)
@@ -372,12 +372,12 @@ def _begun(run: Path, cell: Cell) -> bool:
 def _read(path: Path) -> dict[str, Any]:
     """A JSON object; empty where there is none, or none that can be read."""
     try:
-        content = json.loads(path.read_text())
+        content = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return {}
     return content if isinstance(content, dict) else {}
 
 
 def _tail(log: Path) -> str:
-    lines = [line for line in log.read_text(errors="replace").splitlines() if line.strip()]
+    lines = [line for line in log.read_text(encoding="utf-8", errors="replace").splitlines() if line.strip()]
     return "\n".join(f"    {line}" for line in lines[-TAIL:])

@@ -358,7 +358,7 @@ def _expand(text: str, folder: Path, place: str) -> str:
 
 def _load(path: Path) -> object:
     try:
-        return yaml.safe_load(path.read_text())
+        return yaml.safe_load(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise SERZooError(f"Cannot read the grid {path}: {error}") from error
 

@@ -86,7 +86,7 @@ class Lock:
         """Tell others which training belongs to it."""
         self.holder = replace(self.holder, training=training)
         with atomic_path(self.path) as temporary:
-            temporary.write_text(json.dumps(asdict(self.holder)))
+            temporary.write_text(json.dumps(asdict(self.holder)), encoding="utf-8")
 
     def touch(self) -> None:
         """Tell others that the holder is alive; at most every ``BEAT`` seconds."""
@@ -140,7 +140,7 @@ def take(path: Path, run: str) -> Lock | Holder:
 def read(path: Path) -> Holder | None:
     """Who holds a lock; None where there is none. The holder of a damaged one has no host."""
     try:
-        told = json.loads(path.read_text())
+        told = json.loads(path.read_text(encoding="utf-8"))
         training = told["training"]
         return Holder(told["host"], Process(**told["process"]), told["run"], None if training is None else Process(**training))
     except FileNotFoundError:
@@ -151,7 +151,7 @@ def read(path: Path) -> Holder | None:
 
 def _create(path: Path, holder: Holder) -> bool:
     # A link appears whole or not at all, and never in place of another file.
-    with tempfile.NamedTemporaryFile("w", dir=path.parent, prefix=f".{path.stem}.", suffix=".tmp") as file:
+    with tempfile.NamedTemporaryFile("w", encoding="utf-8", dir=path.parent, prefix=f".{path.stem}.", suffix=".tmp") as file:
         json.dump(asdict(holder), file)
         file.flush()
         try:
@@ -177,7 +177,7 @@ def _status(pid: int) -> tuple[str, int] | None:
     """State and time of start from ``/proc/PID/stat``, the third and 22nd of its fields (man 5 proc)."""
     try:
         # The second field is the program's name in parentheses, which may hold anything.
-        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        fields = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()
     except OSError:
         return None
     return fields[0], int(fields[19])

@@ -144,7 +144,7 @@ class Content:
     @cached_property
     def certificates(self) -> dict[str, Certificate]:
         """By the anchor of the table."""
-        files = [json.loads(path.read_text()) for path in sorted(self.folder.glob("*.json"))]
+        files = [json.loads(path.read_text(encoding="utf-8")) for path in sorted(self.folder.glob("*.json"))]
         by_key = {(one["protocol"]["hash"], one["corpus"], tuple(one["labels"])): one for one in files if one.get("protocol")}
         found = {}
         for table in self.tables:
@@ -191,7 +191,7 @@ def write_report(results: Path, output: Path) -> list[Path]:
             if path.suffix == ".csv":
                 _write_csv(board, temporary)
             else:
-                temporary.write_text(environment.get_template(f"{path.name}.j2").render(board=board))
+                temporary.write_text(environment.get_template(f"{path.name}.j2").render(board=board), encoding="utf-8")
     return paths
 
 
@@ -209,7 +209,7 @@ def update_readme(readme: Path, results: Path, check: bool = False) -> None:
     """
     environment = _environment()
     try:
-        text = readme.read_text()
+        text = readme.read_text(encoding="utf-8")
     except OSError as error:
         raise RunError(f"Cannot read {readme}: {error}. Expected a text with the lines {BEGIN} and {END}.") from error
     if (text.count(BEGIN), text.count(END)) != (1, 1) or text.index(BEGIN) > text.index(END):
@@ -227,7 +227,7 @@ def update_readme(readme: Path, results: Path, check: bool = False) -> None:
             f"ser-zoo leaderboard report {results} --readme {readme}"
         )
     with atomic_path(readme) as temporary:
-        temporary.write_text(new)
+        temporary.write_text(new, encoding="utf-8")
 
 
 def percent(value: float | None, digits: int = 1) -> str:
@@ -404,7 +404,7 @@ def recalls(line: Line) -> list[float | None]:
 def _curves(path: Path) -> dict[str, list[tuple[int, float]]]:
     found: dict[str, list[tuple[int, float]]] = {}
     try:
-        with path.open(newline="") as file:
+        with path.open(encoding="utf-8", newline="") as file:
             for row in csv.DictReader(file):
                 for name in ("train/loss", "val/loss", "val/ua"):
                     if row.get(name):
@@ -424,7 +424,7 @@ def _percents(found: Interval) -> tuple[float, float | None, float | None]:
 
 
 def _write_csv(board: Content, path: Path) -> None:
-    with path.open("w", newline="") as file:
+    with path.open("w", encoding="utf-8", newline="") as file:
         writer = csv.DictWriter(file, CSV, lineterminator="\n")
         writer.writeheader()
         for table in board.tables:

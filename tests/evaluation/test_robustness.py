@@ -444,7 +444,7 @@ def test_a_report_is_read_back_as_it_was_written_and_never_overwritten(tmp_path:
 
 
 def test_a_report_that_cannot_be_written_to_its_end_is_not_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def half(path: Path, text: str) -> None:
+    def half(path: Path, text: str, encoding: str) -> None:
         path.write_bytes(text[: len(text) // 2].encode())
         raise OSError("No space left on device")
 

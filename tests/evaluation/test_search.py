@@ -209,7 +209,7 @@ def test_a_disk_that_fills_leaves_the_best_settings_that_were_there(searcher: Se
     best = searcher.folder / "s" / "best.yaml"
     before, write = best.read_text(), Path.write_text
 
-    def fill(self: Path, text: str) -> int:
+    def fill(self: Path, text: str, encoding: str) -> int:
         write(self, text[:10])
         raise OSError(28, "No space left on device")
 
