@@ -109,8 +109,12 @@ def test_an_adapter_is_a_product_of_two_matrices_added_to_a_projection(tiny: Tin
         torch.testing.assert_close(batch(adapted, clips).states, batch(plain, clips).states, atol=1e-3, rtol=1e-3)
 
 
-def test_gradient_checkpointing_computes_the_trained_blocks_twice(tiny: Tiny, clips: list[Tensor]) -> None:
-    encoder = SpeechEncoder(tiny("hubert"), finetune_from=2, options=EncoderOptions(gradient_checkpointing=True))
+@pytest.mark.parametrize(("finetune_from", "expected"), [(0, [2, 2, 2]), (1, [2, 2, 2]), (2, [1, 2, 2])])
+def test_gradient_checkpointing_computes_the_trained_blocks_twice(
+    tiny: Tiny, clips: list[Tensor], finetune_from: int, expected: list[int]
+) -> None:
+    options = EncoderOptions(gradient_checkpointing=True)
+    encoder = SpeechEncoder(tiny("hubert"), finetune_from=finetune_from, options=options)
     calls = [0] * BLOCKS
 
     def count(number: int) -> None:
@@ -119,7 +123,7 @@ def test_gradient_checkpointing_computes_the_trained_blocks_twice(tiny: Tiny, cl
     for number, block in enumerate(encoder.network.blocks):
         block.attention.register_forward_pre_hook(lambda *_, number=number: count(number))
     step(encoder, clips)
-    assert calls == [1, 2, 2]
+    assert calls == expected
 
 
 @pytest.mark.parametrize("family", ["whisper", "hubert"])
@@ -142,8 +146,10 @@ def test_options_without_an_effect_are_refused(tiny: Tiny) -> None:
     for finetune_from in (None, 0):
         with pytest.raises(EncoderError, match=rf"lora_rank=4 with finetune_from={finetune_from}: .*1: all blocks"):
             SpeechEncoder(tiny("whisper"), finetune_from=finetune_from, options=EncoderOptions(lora_rank=4))
-    with pytest.raises(EncoderError, match=r"this one is trained \(finetune_from=1\).*--trainer.precision bf16-mixed"):
-        SpeechEncoder(tiny("whisper"), finetune_from=1, options=EncoderOptions(precision="bfloat16"))
+    for finetune_from in (0, 1):
+        trained = rf"this one is trained \(finetune_from={finetune_from}\).*--trainer.precision bf16-mixed"
+        with pytest.raises(EncoderError, match=trained):
+            SpeechEncoder(tiny("whisper"), finetune_from=finetune_from, options=EncoderOptions(precision="bfloat16"))
     with pytest.raises(EncoderError, match=r"LoRA of rank -1 and alpha 16 makes no sense"):
         EncoderOptions(lora_rank=-1)
     with pytest.raises(EncoderError, match=r"LoRA of rank 2 and alpha 0 makes no sense"):
@@ -196,6 +202,13 @@ def test_a_trained_encoder_goes_on_from_what_is_kept_below(
     assert resumed is not None
     assert torch.equal(resumed.lengths, live.lengths)
     torch.testing.assert_close(resumed.states, live.states)
+
+
+def test_what_is_kept_below_is_computed_without_what_is_only_for_training(tiny: Tiny) -> None:
+    options = EncoderOptions(gradient_checkpointing=True, lora_rank=2, feature_dtype="bfloat16")
+    kept = SpeechEncoder(tiny("whisper"), finetune_from=2, options=options).kept([0, 1])
+    assert (kept.frozen, kept.layers) == (True, (0, 1))
+    assert kept.options == EncoderOptions(feature_dtype="bfloat16")
 
 
 @pytest.mark.parametrize(("family", "first"), [("wavlm", 2), ("speech-to-text", 2), ("whisper", 1), ("whisper", None)])
