@@ -97,8 +97,8 @@ def test_clips_of_a_few_samples_give_one_frame_or_more(tiny: Tiny, family: str) 
         output = encoder(torch.full((1, length), 0.1), torch.tensor([length]))
         assert output.lengths.item() == output.states.shape[2] >= 1
         assert output.states.isfinite().all()
-    mixed = encoder(torch.randn(2, 8000), torch.tensor([8000, 1]))
-    assert mixed.lengths[1] >= 1
+    mixed = encoder(torch.randn(3, 8000), torch.tensor([8000, 1, 0]))
+    assert mixed.lengths[1] == mixed.lengths[2] >= 1
     assert mixed.states.isfinite().all()
 
 
@@ -281,6 +281,16 @@ def test_fingerprint_depends_on_the_layers_that_are_chosen_of_the_same_blocks(ti
     chosen = ([BLOCKS], [0, BLOCKS], [1, BLOCKS], [BLOCKS, 0])
     prints = [SpeechEncoder(tiny("whisper"), layers=layers).fingerprint() for layers in chosen]
     assert len({repr(found) for found in prints}) == len(chosen)
+
+
+def test_fingerprint_depends_on_the_rate_of_the_audio_and_on_the_revision_that_is_asked_for(tmp_path: Path) -> None:
+    folder = tiny_encoder(tmp_path / "m", "hubert")
+    base = SpeechEncoder(str(folder)).fingerprint()
+    asked = SpeechEncoder(str(folder), options=EncoderOptions(revision="v2")).fingerprint()
+    (folder / FEATURES).write_text(json.dumps({**json.loads((folder / FEATURES).read_text()), "sampling_rate": 8000}))
+    slower = SpeechEncoder(str(folder)).fingerprint()
+    assert base["weights"] == asked["weights"] == slower["weights"]
+    assert len({repr(found) for found in (base, asked, slower)}) == 3
 
 
 def test_fingerprint_depends_on_the_precision_of_weights_that_fit_both(tiny: Tiny) -> None:
