@@ -127,6 +127,12 @@ def test_a_file_that_is_no_sweep_is_explained(content: bytes | None, told: str, 
         read_sweep(tmp_path / "sweep.yaml")
 
 
+def test_a_sweep_may_warm_up_for_one_epoch_and_leave_a_range_of_one_number(tmp_path: Path) -> None:
+    parameters = {"layer": {"min": 3, "max": 3}}
+    sweep = sweep_of(tmp_path, early_terminate={"type": "hyperband", "min_iter": 1}, parameters=parameters)
+    assert (sweep.warmup, sweep.space["layer"]) == (1, {"distribution": "int_uniform", "min": 3, "max": 3})
+
+
 def test_a_sweep_is_told_from_another_by_the_content_of_its_file(tmp_path: Path) -> None:
     first, second = sweep_of(tmp_path), sweep_of(tmp_path, method="random")
     assert first.hash == sweep_of(tmp_path).hash
@@ -355,6 +361,14 @@ def test_a_study_is_gone_on_with_under_the_same_conditions_alone(searcher: Searc
         searcher(by_rate, 2, settings={"trainer.max_epochs": 3})
     with pytest.raises(RunError, match="seed was 1, is 2"):
         searcher(by_rate, 2, settings={"trainer.max_epochs": 2}, seed=2)
+
+
+def test_of_many_differences_to_the_conditions_of_a_study_five_are_told(searcher: Searcher) -> None:
+    before, now = ({f"data.{name}": value for name in "abcdef"} for value in (1, 2))
+    searcher(by_rate, 1, settings=before)
+    told = "; ".join(f"data.{name} was 1, is 2" for name in "abcde")
+    with pytest.raises(RunError, match=rf"something else \({told}\)\."):
+        searcher(by_rate, 2, settings=now)
 
 
 def test_a_study_that_remembers_all_settings_as_older_ones_do_is_gone_on_with(searcher: Searcher) -> None:
