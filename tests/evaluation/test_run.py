@@ -33,6 +33,7 @@ from ser_zoo.evaluation.checkpoints import WholeCheckpoints, keep_best, mode_of,
 from ser_zoo.evaluation.folders import ROOT_VARIABLE, choose_root, claimed
 from ser_zoo.evaluation.result import processor
 from ser_zoo.inference import load_model, read_checkpoint
+from ser_zoo.models.base import CHECKPOINT_KEY
 from ser_zoo.models.optim import Optim
 from tests.evaluation.test_refit import QUIET, small_data
 from tests.models.small import SMALL, small_model
@@ -172,6 +173,20 @@ def test_a_training_whose_logits_are_no_numbers_has_diverged(value: float) -> No
     ]
     with pytest.raises(RunError, match=r"The training diverged: last\.ckpt gives logits that are not finite"):
         room._calibrate(trainer, None, data, Path("last.ckpt"), collector)  # type: ignore[arg-type]
+
+
+def test_a_temperature_that_nothing_determines_is_told_and_noted_in_the_checkpoint(tmp_path: Path) -> None:
+    trainer: Any = SimpleNamespace(
+        predict=lambda *_, **__: None, is_global_zero=True, strategy=SimpleNamespace(barrier=lambda: None)
+    )
+    data: Any = SimpleNamespace(val_dataloader=list, fold=4, protocol=SimpleNamespace(validates_on_test=False))
+    collector, checkpoint, model = PredictionCollector(), tmp_path / "best.ckpt", small_model("mfcc_stats", tmp_path)
+    collector.batches = [{"ids": ["a", "b"], "logits": torch.tensor([[9.0, 0.0], [0.0, 9.0]]), "labels": torch.tensor([0, 1])}]
+    torch.save({CHECKPOINT_KEY: {}}, checkpoint)
+    with pytest.warns(SERZooWarning, match=r"Fold 4: no temperature suits the 2 validation utterances best"):
+        row = room._calibrate(trainer, model, data, checkpoint, collector)
+    stored = torch.load(checkpoint, weights_only=True)[CHECKPOINT_KEY]["calibration"]
+    assert stored == {"temperature": row["temperature"], "at_bound": True, "validation_is_test": False}
 
 
 def test_a_checkpoint_of_another_machine_is_written_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -343,12 +358,45 @@ def test_a_row_says_what_its_trainer_was_given_that_may_change_a_number(small_em
 @pytest.mark.parametrize(
     ("name", "value"),
     [
+        ("max_epochs", 3),
+        ("min_epochs", 2),
+        ("max_steps", 9),
+        ("check_val_every_n_epoch", 2),
+        ("accumulate_grad_batches", 2),
+        ("precision", "bf16-mixed"),
+        ("deterministic", True),
+        ("limit_val_batches", 0.5),
+        ("devices", 2),
+    ],
+)
+def test_a_row_says_each_setting_of_its_trainer_and_none_that_only_shows(
+    name: str, value: object, small_emo_db: Path, tmp_path: Path
+) -> None:
+    run = Run("cnn_attn", trainer={name: value, "enable_progress_bar": False, "default_root_dir": str(tmp_path)})
+    assert room.settings(run, small_model("cnn_attn", tmp_path), small_data(small_emo_db))["trainer"] == {name: value}
+
+
+def test_a_row_says_the_name_of_its_encoder_and_not_where_it_was(small_emo_db: Path, tmp_path: Path) -> None:
+    model = small_model("probe", tmp_path)
+    data = small_data(small_emo_db, sample_rate=16_000)
+    told = room.settings(Run("probe", patience=4), model, data)
+    assert told["model"]["encoder"] == Path(str(model.hparams["encoder"])).name
+    assert str(tmp_path) not in json.dumps(told)
+    assert told["data"]["task"] == data.corpus.task.name
+    assert told["selection"] == {"monitor": "val/ua", "patience": 4}
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
         ("soft_labels", True),
         ("balanced", True),
         ("crop_seconds", 1.0),
         ("speeds", [0.9]),
         ("augment", ["reverb"]),
         ("augment_rows", ["noise"]),
+        ("augment_probability", 0.25),
+        ("snr_db", [5.0, 15.0]),
         ("batch_size", 3),
         ("max_seconds", 2.0),
     ],
@@ -356,7 +404,7 @@ def test_a_row_says_what_its_trainer_was_given_that_may_change_a_number(small_em
 def test_a_row_says_what_its_data_were_given_that_may_change_a_number(
     name: str, value: object, small_emo_db: Path, tmp_path: Path
 ) -> None:
-    data = small_data(small_emo_db, **{name: value})
+    data = small_data(small_emo_db, **{"augment": ["noise"], name: value})
     told = room.settings(Run("cnn_attn"), small_model("cnn_attn", tmp_path), data)["data"]
     assert told[name] == value
 
