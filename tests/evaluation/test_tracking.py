@@ -22,6 +22,7 @@ import yaml
 from ser_zoo.cli import main
 from ser_zoo.corpora.emo_db import EmoDB
 from ser_zoo.data import SERDataModule
+from ser_zoo.errors import RunError
 from ser_zoo.evaluation import Tracking, protocol_of, read_predictions, read_result, tracking
 from ser_zoo.evaluation.result import Scored
 from ser_zoo.evaluation.tracking import FoldTracker, attention_picture, choose_mode, describe, world_of
@@ -177,6 +178,9 @@ def test_confusion_and_recall_are_charts_of_the_row(folder: Path, offline: Offli
     confusion = {(true, predicted): count for true, predicted, count in offline.table("test/confusion_table")["data"]}
     assert confusion == {(a, b): counts[i][j] for i, a in enumerate(labels) for j, b in enumerate(labels)}
     assert dict(offline.table("test/recall_table")["data"]) == row["metrics"]["recalls"]
+    told = str(offline.records["config"])
+    for chart in ("Confusion", "Recall"):
+        assert f"{chart}: cta_rnn on emo_db, loso10, fold 1" in told
 
 
 def test_predictions_begin_with_the_most_confident_errors_which_can_be_heard(
@@ -204,7 +208,8 @@ def test_predictions_begin_with_the_most_confident_errors_which_can_be_heard(
         samples, rate = soundfile.read(media[line["recording"]["path"]])
         np.testing.assert_allclose(samples, waveforms[line["id"]], atol=2**-15)
         assert rate == 16_000
-        assert line["recording"]["caption"].startswith(f"{line['id']}: {line['label']} taken for {line['predicted']}")
+        error = f"{line['id']}: {line['label']} taken for {line['predicted']}, {line['confidence']:.2f}"
+        assert line["recording"]["caption"] == error
         assert media[line["attention"]["path"]].read_bytes().startswith(b"\x89PNG")
 
 
@@ -402,10 +407,12 @@ def test_errors_of_a_model_without_attention_are_heard_and_not_drawn(
     model, ids = small_model("cnn_attn", tmp_path), [row.id for row in data.split.test[:2]]
     precision = SimpleNamespace(forward_context=nullcontext, convert_input=lambda batch: batch)
     trainer: Any = SimpleNamespace(lightning_module=model, precision_plugin=precision)
-    monkeypatch.setattr(CNNAttn, "attention", lambda *_: None)
+    in_training: list[bool] = []
+    monkeypatch.setattr(CNNAttn, "attention", lambda model, _: in_training.append(model.training))
     tracker = FoldTracker(Tracking(errors=1), model, data, 7, {"refit": False}, tmp_path)
     scored = Scored(ids, torch.tensor([0, 1]), torch.tensor([[0.75, 0.25, 0.0], [0.5, 0.25, 0.25]]))
     table = tracker._predictions(trainer, data.labels, scored)
+    assert in_training == [False]
     assert table.columns[-1] == "recording"
     assert [(line[0], line[-1] is None) for line in table.data] == [(ids[1], False), (ids[0], True)]
 
@@ -434,6 +441,17 @@ def test_a_missing_package_is_named(
     assert main(fit_command(small_emo_db, tmp_path / "r", "--wandb", epochs=1)) == 1
     error = capsys.readouterr().err
     assert f"--wandb needs {name}, not installed here. Install what it needs: pip install 'ser-zoo[wandb]'." in error
+
+
+def test_all_packages_that_are_missing_are_named_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tracking, "find_spec", lambda _: None)
+    with pytest.raises(RunError, match=r"--wandb needs wandb and matplotlib, not installed here"):
+        Tracking()
+
+
+def test_a_run_that_is_begun_already_serves_no_fold() -> None:
+    with pytest.raises(RunError, match=r"WandbLogger with experiment names one W&B run"):
+        Tracking({"experiment": "begun"})
 
 
 def test_a_refusal_of_wandb_is_explained_before_anything_is_trained(
@@ -508,6 +526,38 @@ def test_a_run_is_where_and_how_the_user_wants_it(
     assert begin(offline=True)["mode"] == "offline"
 
 
+def test_a_run_may_stand_in_a_group_of_the_users_own(begin: Callable[..., dict[str, Any]]) -> None:
+    asked = begin(group="mine", job_type="trial")
+    assert (asked["group"], asked["job_type"]) == ("mine", "trial")
+    assert asked["name"] == "cnn_attn-emo_db-loso10-fold2-seed7"
+
+
+def test_the_terminal_is_not_sent_and_a_server_out_of_reach_not_waited_for(begin: Callable[..., dict[str, Any]]) -> None:
+    settings = begin()["settings"]
+    assert (settings.console, settings.init_timeout) == ("off", 30)
+
+
+def test_a_run_of_a_synthetic_corpus_is_tagged_so(
+    begin: Callable[..., dict[str, Any]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(EmoDB, "synthetic", True)
+    asked = begin()
+    assert (asked["tags"], asked["config"]["synthetic"]) == (["synthetic", "emo_db"], True)
+
+
+def test_curves_have_the_prefix_that_the_user_gives_their_logger(
+    small_emo_db: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sent: list[dict[str, float]] = []
+    run: Any = SimpleNamespace(define_metric=ignore, finish=ignore, log=sent.append)
+    monkeypatch.setattr(wandb, "init", lambda **_: run)
+    data = SERDataModule("emo_db", str(small_emo_db), sample_rate=22_050)
+    model = small_model("cnn_attn", tmp_path)
+    tracker = FoldTracker(Tracking({"prefix": "mine"}), model, data, 7, {"refit": False}, tmp_path)
+    tracker.logger.log_metrics({"val/ua": 0.5}, step=3)
+    assert sent == [{"mine-val/ua": 0.5, "trainer/global_step": 3}]
+
+
 def test_names_are_cut_to_what_w_and_b_takes_and_still_tell_folds_and_refits_apart(
     begin: Callable[..., dict[str, Any]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -529,6 +579,14 @@ def test_what_waits_is_kept_with_the_fold_unless_the_user_has_a_place_for_it(
     assert os.environ.get("WANDB_DATA_DIR") == chosen
 
 
+def test_what_waits_is_kept_at_a_place_that_does_not_move_with_the_program(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with tracking._kept_in(Path("fold-1")):
+        assert os.environ["WANDB_DATA_DIR"] == str(tmp_path / "fold-1")
+
+
 def test_attention_is_drawn_over_the_seconds_of_the_clip_without_padding(monkeypatch: pytest.MonkeyPatch) -> None:
     figures: list[Figure] = []
     save = Figure.savefig
@@ -539,6 +597,7 @@ def test_attention_is_drawn_over_the_seconds_of_the_clip_without_padding(monkeyp
     assert [tuple(image.get_extent()[:2]) for image in (above, below)] == [(0, 0.5)] * 2
     assert above.origin == "lower"
     np.testing.assert_array_equal(below.get_array(), weights[0, :7].T.numpy())
+    assert (below.origin, tuple(below.get_extent()[2:]), below.get_clim()[0]) == ("upper", (2.5, 0.5), 0)
     assert figures[0].axes[0].get_xlim() == (0, 0.5)
 
 
