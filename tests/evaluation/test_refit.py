@@ -17,9 +17,10 @@ from ser_zoo.cli import main
 from ser_zoo.data import SERDataModule
 from ser_zoo.errors import ProtocolError, RunError
 from ser_zoo.evaluation import Row, Run, pool, read_predictions, read_result, run_fold, run_folds, score_checkpoint
+from ser_zoo.evaluation import run as room
 from ser_zoo.evaluation.robustness import read_robustness
 from ser_zoo.inference import load_model
-from ser_zoo.models.base import CHECKPOINT_KEY
+from ser_zoo.models.base import CHECKPOINT_KEY, SERModule
 from ser_zoo.models.optim import Optim
 from tests.cli.commands import fit_command
 from tests.models.small import SMALL
@@ -111,7 +112,8 @@ def test_an_epoch_that_was_chosen_early_ends_it_early(small_emo_db: Path, tmp_pa
     # Nothing is learned at this rate, so that the first of equal epochs is chosen.
     encoder = str(tiny_encoder(tmp_path / "encoder", "wav2vec2-stable"))
     arguments = {**SMALL["probe"], "encoder": encoder, "optim": Optim(lr=0.0)}
-    run = Run("probe", arguments, {**QUIET, "callbacks": [witness], "min_epochs": 4}, patience=4, refit=True)
+    least = {"min_epochs": 4, "min_steps": 40}
+    run = Run("probe", arguments, {**QUIET, "callbacks": [witness], **least}, patience=4, refit=True)
     row = run_fold(run, small_data(small_emo_db, sample_rate=16_000), tmp_path / "f")
     assert row is not None
     assert row["selection"]["epoch"] == 0
@@ -241,6 +243,25 @@ def test_its_time_is_that_of_both_trainings(finished: tuple[Path, Row, Witness])
     files = (folder / "checkpoints" / f"{name}.ckpt" for name in ("last", "refit"))
     clocks = [torch.load(file, weights_only=True)["callbacks"]["Clock"]["seconds"] for file in files]
     assert row["durations"]["fit"] >= sum(clocks)
+
+
+def test_the_time_for_features_is_that_of_both_models(
+    small_emo_db: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seconds = iter([2.0, 0.5])
+    create = room.create_model
+
+    def create_slow(*given: Any, **how: Any) -> SERModule:
+        model = create(*given, **how)
+        model.feature_seconds = next(seconds)
+        return model
+
+    monkeypatch.setattr(room, "create_model", create_slow)
+    run = Run("mfcc_stats", trainer={**QUIET, "max_epochs": 1}, refit=True)
+    row = run_fold(run, small_data(small_emo_db, sample_rate=16_000), tmp_path)
+    assert row is not None
+    assert row["durations"]["features"] == 2.5
+    assert min(row["durations"].values()) > 0
 
 
 def test_what_was_trained_before_an_interruption_counts_in_its_time(small_emo_db: Path, tmp_path: Path) -> None:
