@@ -281,7 +281,8 @@ class SERModule(FeatureModule):
             if data is None:
                 raise SERZooError("optim.class_weights balanced counts the classes of a SERDataModule; pass one to fit.")
             counts = torch.tensor(data.class_counts(), dtype=torch.float32, device=self.device)
-            self.class_weights.copy_(counts.sum() / (len(counts) * counts.clamp(min=1)))
+            balanced = counts.sum() / (len(counts) * counts)
+            self.class_weights.copy_(balanced.where(counts > 0, 1.0))  # 1 is the mean over rows; N / C would drown the labels
         if self.trainer.ckpt_path is None:  # else they were taken before the training that goes on, and came with its weights
             with self._evaluating():
                 for scaler, rows in self.scalers():

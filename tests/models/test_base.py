@@ -50,14 +50,17 @@ def test_balanced_class_weights_are_those_of_the_training_speakers(data: SERData
     torch.testing.assert_close(model.class_weights, counts.sum() / (len(counts) * counts))
 
 
-def test_a_class_without_training_rows_has_a_finite_weight(tmp_path: Path) -> None:
+def test_a_class_without_training_rows_weighs_as_a_row_does_on_average(tmp_path: Path) -> None:
     root = write_emo_db(tmp_path, emotions="WN", takes=1)
     write_emo_db(root, speakers=["03"], emotions="T", takes=1)
     data = SERDataModule("emo_db", str(root), sample_rate=22_050)
-    model = small_cnn(data, class_weights="balanced")
+    model = small_cnn(data, class_weights="balanced", label_smoothing=0.5)
     L.Trainer(max_epochs=1, limit_train_batches=1, limit_val_batches=0, **QUIET).fit(model, datamodule=data)
     assert data.class_counts() == [8, 8, 0]
-    torch.testing.assert_close(model.class_weights, torch.tensor([16 / 24, 16 / 24, 16 / 3]))
+    torch.testing.assert_close(model.class_weights, torch.tensor([16 / 24, 16 / 24, 1.0]))
+    # Its share of smoothed labels must not outweigh the class that a row has.
+    right, never_trained = (model.criterion(torch.tensor([logits]), torch.tensor([0])) for logits in ([2.0, 0, 0], [0, 0, 2.0]))
+    assert right < never_trained
 
 
 def test_balanced_class_weights_need_a_data_module(tmp_path: Path) -> None:
