@@ -82,6 +82,11 @@ class Optim:
                 "--model.optim.encoder_rest lets the encoder's rate begin later, as --model.optim.schedule cosine has it. Set "
                 "that, or leave encoder_rest out."
             )
+        if self.encoder_rest == 1:
+            raise SERZooError(
+                "--model.optim.encoder_rest 1 lets the encoder rest in all steps, so that it is never trained. Expected less "
+                "than 1; or keep the encoder frozen (--model.finetune_from null)."
+            )
         if self.change_below and not self.changes_features:
             raise SERZooError(
                 "--model.optim.change_below says where features are changed, and nothing changes them. Set mixup, "

@@ -579,6 +579,11 @@ def test_a_place_of_changes_without_changes_is_refused() -> None:
         Optim(change_below=True)
 
 
+def test_a_rest_in_which_the_encoder_is_never_trained_is_refused() -> None:
+    with pytest.raises(SERZooError, match=r"--model\.optim\.encoder_rest 1 lets the encoder rest in all steps"):
+        Optim(schedule="cosine", encoder_rest=1.0)
+
+
 def test_a_rest_that_would_have_no_effect_is_refused(small_emo_db: Path, tmp_path: Path) -> None:
     with pytest.raises(SERZooError, match=r"encoder_rest.*schedule cosine"):
         Optim(encoder_rest=0.5)
