@@ -62,7 +62,7 @@ def in_words(message: str) -> str:
         if literal := LITERAL.fullmatch(kind):
             names += [name.strip("'") for name in literal[1].split(", ")]
         elif kind in LISTS:
-            kinds.append(f"a list such as [{value}]")
+            kinds.append(f"a list such as [{'' if value == 'None' else value}]")  # null is no list, and [null] none that fits
         elif kind.startswith("tuple with"):
             kinds.append(f"a list of {kind.removeprefix('tuple with ').replace('elements', 'values')}")
         elif kind.startswith("dot import path"):

@@ -29,6 +29,7 @@ def refused(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> str:
         ("--refit", "maybe", "maybe: expected true or false."),
         ("--trainer.max_epochs", "abc", "abc: expected a whole number or null."),
         ("--data.speeds", "0.9", "0.9: expected a list such as [0.9]."),
+        ("--data.augment", "null", "None: expected a list such as []."),
         ("--data.speeds", "[a]", "a: expected a number."),
         ("--model.layers", "1,2", "1,2: expected a list such as [1,2]."),
         ("--data.snr_db", "[1]", "[1]: expected a list of 2 values."),
