@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ser_zoo.cache import atomic_path
 from ser_zoo.errors import RunError, SERZooError
-from ser_zoo.evaluation.result import Row
+from ser_zoo.evaluation.result import SHARED, Row
 from ser_zoo.evaluation.statistics import Interval, SignedRank
 from ser_zoo.leaderboard import figures
 from ser_zoo.leaderboard.aggregate import (
@@ -59,6 +59,7 @@ CSV = (
     "protocol_hash",
     "refit",
     "declared_leaks",
+    SHARED,
     "classes",
     "rank",
     "model",
@@ -448,6 +449,7 @@ def _csv_row(table: Table, line: Line, standing: Standing | None) -> dict[str, A
         "protocol_hash": first.protocol["hash"],
         "refit": table.refit,
         "declared_leaks": "; ".join(table.leaks),
+        SHARED: line.shared,
         "classes": len(first.labels),
         "rank": None if standing is None else standing.rank,
         "model": first.model,

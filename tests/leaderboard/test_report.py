@@ -13,6 +13,7 @@ import pytest
 from ser_zoo.cli import main
 from ser_zoo.errors import RunError, SERZooError
 from ser_zoo.evaluation import pool, read_result
+from ser_zoo.evaluation.result import SHARED
 from ser_zoo.leaderboard import report
 from ser_zoo.leaderboard.aggregate import tables
 from ser_zoo.leaderboard.report import BEGIN, DASH, END, update_readme, write_report
@@ -163,7 +164,7 @@ def test_columns_hold_what_they_are_named_by(results: Path, output: Path) -> Non
     lines = [pair for table in board for pair in table.standing_of]
     for row, (line, standing) in zip(rows, lines, strict=True):
         compared = None if standing is None else standing.comparison
-        expected = {"ece": line.calibration.ece_before, "ece_at_temperature": line.calibration.ece_after}
+        expected = {SHARED: line.shared, "ece": line.calibration.ece_before, "ece_at_temperature": line.calibration.ece_after}
         intervals = {**line.scores, **({} if compared is None else {"behind_first": compared})}
         for name, interval in intervals.items():
             expected |= {name: interval.value, f"{name}_low": interval.low, f"{name}_high": interval.high}
