@@ -12,12 +12,14 @@ from collections.abc import Generator, Sequence
 from importlib.util import find_spec
 
 from ser_zoo.errors import SERZooError
-from ser_zoo.leaderboard.execute import TICK, Outcome, Settings, run_cell
+from ser_zoo.leaderboard.execute import GRACE, TICK, Outcome, Settings, run_cell
 from ser_zoo.leaderboard.grid import Cell
 
 INSTALL = "pip install 'ser-zoo[ray]'"
 PATIENCE = 10.0  # seconds in which a cluster must answer
 STARTS = 3  # of a local cluster, whose parts Ray gives some seconds to begin, too few on a busy machine
+CANCELS = 3  # of a task, which may not hear the first: Python loses what is raised in a finaliser
+ENDING = GRACE + 5  # seconds in which a task must end before it is asked again, so that its ending is not interrupted
 RETRIES = 3  # of a cell whose worker dies; it goes on from the last epoch
 
 
@@ -76,10 +78,11 @@ def run_ray(
                     yield outcome
                 yield None
         finally:
-            for reference in waiting:
-                ray.cancel(reference)  # raises KeyboardInterrupt in the task, which ends the training
-            if waiting:
-                ray.wait(waiting, num_returns=len(waiting), timeout=30)
+            for _ in range(CANCELS):
+                for reference in waiting:
+                    ray.cancel(reference)  # raises KeyboardInterrupt in the task, which ends the training
+                if waiting:
+                    _, waiting = ray.wait(waiting, num_returns=len(waiting), timeout=ENDING)
     finally:
         ray.shutdown()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import io
 import json
@@ -567,6 +568,33 @@ def test_ray_does_the_cell_of_a_killed_worker_again(bench: Bench, monkeypatch: p
     assert {cell: outcome.result for cell, outcome in found.items()} == {cell.id: "done" for cell in cells}
     assert sorted(bench.calls) == ["1 new", "2 last", "2 new", "3 new"]
     assert {path.parent.name for path in bench.settings.results.rglob("result.json")} == {"fold-1", "fold-2", "fold-3"}
+
+
+def _hear_twice(cell: Cell, settings: Settings) -> Outcome:
+    """A cell on which the first interrupt is lost."""
+    for name in ("begun", "once"):
+        (settings.results / name).touch()
+        with contextlib.suppress(KeyboardInterrupt):
+            while True:
+                time.sleep(0.1)
+    (settings.results / "ended").touch()
+    return Outcome(cell.id, "interrupted")
+
+
+def test_a_task_that_does_not_hear_its_end_is_told_again(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("ray")
+    from ser_zoo.leaderboard import ray_executor
+
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).resolve().parents[2]))
+    monkeypatch.setattr(ray_executor, "run_cell", _hear_twice)
+    monkeypatch.setattr(ray_executor, "ENDING", 2.0)
+    results = bench.settings.results
+    results.mkdir(parents=True)
+    outcomes = ray_executor.run_ray([bench.cell(1)], bench.settings, 1, None, 1, 0)
+    while not (results / "begun").exists():
+        next(outcomes)
+    outcomes.close()
+    assert {path.name for path in results.iterdir()} == {"begun", "once", "ended"}
 
 
 def test_a_missing_ray_is_named(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
