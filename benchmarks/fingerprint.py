@@ -193,7 +193,9 @@ def at_speed(waveform: Waveform, speed: float) -> Waveform:
     """Shorter and higher, or longer and lower."""
     if speed == 1:
         return waveform
-    return np.interp(np.arange(0, len(waveform) - 1, speed), np.arange(len(waveform)), waveform).astype(np.float32)
+    moments = np.arange(0, len(waveform) - 1, speed)
+    changed: Waveform = np.interp(moments, np.arange(len(waveform)), waveform).astype(np.float32)
+    return changed
 
 
 def show(result: Mapping[str, Any]) -> None:

@@ -96,7 +96,8 @@ def single(confusions: Counts) -> Counts:
     """(S, C, C) as (N, C, C), each utterance by itself."""
     classes = confusions.shape[-1]
     cells = np.repeat(np.arange(classes**2), confusions.sum(0).ravel())
-    return np.eye(classes**2, dtype=np.int64)[cells].reshape(-1, classes, classes)
+    found: Counts = np.eye(classes**2, dtype=np.int64)[cells].reshape(-1, classes, classes)
+    return found
 
 
 def holds(interval: Interval, value: float) -> bool:

@@ -162,6 +162,7 @@ class CrossAttnReference(nn.Module):
         ]
         for mine, theirs in pairs:
             mine.load_state_dict(theirs.state_dict())
+        assert ours.lstm is not None, "published frame encoder"
         copy_rnn(self.lstm, ours.lstm)
 
     def loss(self, waveforms: Tensor, labels: Tensor) -> Tensor:

@@ -26,7 +26,7 @@ from contextlib import nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, cast
 
 import torch
 from jsonargparse import auto_cli
@@ -92,9 +92,9 @@ class Clips(Dataset[tuple[Tensor, Tensor, Tensor]]):
             content = load_file(path)
             lengths = content["lengths"].tolist()
             scaled = ((content["states"].float() - mean) / deviation).clamp(-LIMIT, LIMIT).half()
-            states = scaled.split([-(-length // 4) for length in lengths])
+            states = torch.split(scaled, [-(-length // 4) for length in lengths])
             means = [clip.float().mean(0).half() for clip in states]
-            self.clips += zip(content["mel"].split(lengths), states, means, strict=True)
+            self.clips += zip(torch.split(content["mel"], lengths), states, means, strict=True)
 
     def __len__(self) -> int:
         return len(self.clips)
@@ -126,7 +126,7 @@ class Batches(Sampler[list[int]]):
     def __iter__(self) -> Iterator[list[int]]:
         generator = torch.Generator().manual_seed(1000 * self.seed + self.epoch)
         near = self.lengths * (1 + 0.1 * torch.rand(len(self.lengths), generator=generator))
-        batches = near.argsort().split(self.size)
+        batches = torch.split(near.argsort(), self.size)
         for number in torch.randperm(len(batches), generator=generator).tolist():
             yield batches[number].tolist()
 
@@ -154,7 +154,7 @@ class Distillation(LightningModule):
         """A step of both optimisers."""
         losses = self._losses(batch, self.training_settings.every)
         self.log("train/loss", losses.mean(), prog_bar=True)
-        optimizers, schedules = self.optimizers(), self.lr_schedulers()
+        optimizers, schedules = cast("list[Any]", self.optimizers()), cast("list[Any]", self.lr_schedulers())
         for optimizer in optimizers:
             optimizer.zero_grad()
         self.manual_backward(losses.mean())

@@ -110,7 +110,7 @@ def read_shard(path: Path) -> list[Tensor]:
     """The clips of a shard, (T,) float32 each."""
     content = load_file(path)
     waveforms = content["waveforms"].float() / 2**15
-    return list(waveforms.split(content["lengths"].tolist()))
+    return list(torch.split(waveforms, content["lengths"].tolist()))
 
 
 def write_shard(speech: Speech, number: int, path: Path) -> None:

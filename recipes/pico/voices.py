@@ -250,7 +250,8 @@ def _spoken(command: list[str], commands: str) -> tuple[Waveform, int]:
                 f"{command[0]} said nothing: {done.stderr.strip() or 'no message'} It was asked with {' '.join(command[1:])} "
                 f"{commands} Install the voices that recipes/pico/README.md names, or pass --speech.{command[0]} 0."
             )
-        return soundfile.read(path, dtype="float32")
+        samples, rate = soundfile.read(path, dtype="float32")
+        return samples, rate
 
 
 def kokoro(rng: random.Random, _: ExitStack) -> Say:
