@@ -12,14 +12,12 @@ from collections.abc import Generator, Sequence
 from importlib.util import find_spec
 
 from ser_zoo.errors import SERZooError
-from ser_zoo.leaderboard.execute import GRACE, TICK, Outcome, Settings, run_cell
+from ser_zoo.leaderboard.execute import TICK, Outcome, Settings, run_cell
 from ser_zoo.leaderboard.grid import Cell
 
 INSTALL = "pip install 'ser-zoo[ray]'"
 PATIENCE = 10.0  # seconds in which a cluster must answer
 STARTS = 3  # of a local cluster, whose parts Ray gives some seconds to begin, too few on a busy machine
-CANCELS = 3  # of a task, which may not hear the first: Python loses what is raised in a finaliser
-ENDING = GRACE + 5  # seconds in which a task must end before it is asked again, so that its ending is not interrupted
 RETRIES = 3  # of a cell whose worker dies; it goes on from the last epoch
 
 
@@ -64,7 +62,7 @@ def run_ray(
             for node in ray.nodes()  # type: ignore[no-untyped-call]
         ):
             raise SERZooError(f"No node of the Ray cluster has {cpus:g} CPUs and {gpus:g} GPUs, so that nothing could run.")
-        task = ray.remote(num_cpus=cpus, num_gpus=gpus, max_retries=RETRIES)(run_cell)
+        task = ray.remote(num_cpus=cpus, num_gpus=gpus, max_retries=RETRIES)(_task)
         names = {task.remote(cell, settings): cell.id for cell in cells}
         waiting = list(names)
         try:
@@ -78,13 +76,18 @@ def run_ray(
                     yield outcome
                 yield None
         finally:
-            for _ in range(CANCELS):
-                for reference in waiting:
-                    ray.cancel(reference)  # raises KeyboardInterrupt in the task, which ends the training
-                if waiting:
-                    _, waiting = ray.wait(waiting, num_returns=len(waiting), timeout=ENDING)
+            for reference in waiting:
+                ray.cancel(reference)  # raises KeyboardInterrupt in the task, which ends the training
+            if waiting:
+                ray.wait(waiting, num_returns=len(waiting), timeout=30)
     finally:
         ray.shutdown()
+
+
+def _task(cell: Cell, settings: Settings) -> Outcome:
+    # What a shell starts in the background ignores SIGINT, and Ray's workers below it do; then a cancelled task hears nothing.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    return run_cell(cell, settings)
 
 
 def _connect(jobs: int, address: str | None, cpus: float) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import csv
 import io
 import json
@@ -570,31 +569,28 @@ def test_ray_does_the_cell_of_a_killed_worker_again(bench: Bench, monkeypatch: p
     assert {path.parent.name for path in bench.settings.results.rglob("result.json")} == {"fold-1", "fold-2", "fold-3"}
 
 
-def _hear_twice(cell: Cell, settings: Settings) -> Outcome:
-    """A cell on which the first interrupt is lost."""
-    for name in ("begun", "once"):
-        (settings.results / name).touch()
-        with contextlib.suppress(KeyboardInterrupt):
-            while True:
-                time.sleep(0.1)
-    (settings.results / "ended").touch()
-    return Outcome(cell.id, "interrupted")
-
-
-def test_a_task_that_does_not_hear_its_end_is_told_again(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_ray_ends_a_task_of_a_command_in_the_background(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("ray")
-    from ser_zoo.leaderboard import ray_executor
+    from ser_zoo.leaderboard.ray_executor import run_ray
 
     monkeypatch.setenv("PYTHONPATH", str(Path(__file__).resolve().parents[2]))
-    monkeypatch.setattr(ray_executor, "run_cell", _hear_twice)
-    monkeypatch.setattr(ray_executor, "ENDING", 2.0)
-    results = bench.settings.results
-    results.mkdir(parents=True)
-    outcomes = ray_executor.run_ray([bench.cell(1)], bench.settings, 1, None, 1, 0)
-    while not (results / "begun").exists():
-        next(outcomes)
-    outcomes.close()
-    assert {path.name for path in results.iterdir()} == {"begun", "once", "ended"}
+    order = bench.tell("hold-1")
+    unheard = threading.Timer(20, order.unlink)  # so that it goes on to its end
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)  # as a shell starts what is followed by &
+    try:
+        outcomes = run_ray([bench.cell(1)], bench.settings, 1, None, 1, 0)
+        while "1 new" not in bench.calls:
+            next(outcomes)
+        training = bench.training(1)
+        unheard.start()
+        outcomes.close()
+    finally:
+        signal.signal(signal.SIGINT, before)
+        unheard.cancel()
+    assert order.exists()
+    assert not training.alive
+    assert not bench.result(1).exists()
+    assert not bench.lock(1).exists()
 
 
 def test_a_missing_ray_is_named(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
