@@ -100,9 +100,18 @@ class Entry:
 
     @property
     def folds_expected(self) -> int | None:
-        """How many the protocol has; None where this version of ser-zoo does not know the protocol."""
+        """How many the protocol has.
+
+        None where this version of ser-zoo does not know the protocol, or where the utterances decide it and these folds have
+        not tested them all.
+        """
         known = _known_protocol(self.rows[0])
-        return None if known is None else known.folds
+        if known is None:
+            return None
+        if not known.folds_vary:
+            return known.folds
+        every = sum(self.rows[0]["data"][side] for side in ("train", "validation", "test"))
+        return len(self.rows) if sum(row["data"]["test"] for row in self.rows) == every else None
 
     @property
     def complete(self) -> bool:

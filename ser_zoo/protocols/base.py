@@ -104,6 +104,11 @@ class Protocol(ABC):
         return self.folds
 
     @property
+    def folds_vary(self) -> bool:
+        """Whether their number depends on the utterances; every one of these is then on some side of every fold."""
+        return False
+
+    @property
     def validates_on_test(self) -> bool:
         """Whether the validation side is the test side."""
         return "validation is test" in self.declared_leaks

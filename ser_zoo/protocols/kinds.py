@@ -227,6 +227,11 @@ class Ranked(Computed):
         """The most there can be."""
         return max(self.number, self.singly)
 
+    @property
+    def folds_vary(self) -> bool:
+        """Whether few speakers are groups of their own."""
+        return self.singly > 0
+
     def folds_of(self, utterances: Sequence[Utterance]) -> int:
         """One per speaker where they are few, else one per group."""
         speakers = len({utterance.speaker for utterance in utterances})

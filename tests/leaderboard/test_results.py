@@ -46,6 +46,17 @@ def test_an_entry_is_complete_with_all_folds_of_the_protocol_it_names(tmp_path: 
     assert read_entries(tmp_path)[0].complete
 
 
+def test_where_the_speakers_decide_the_number_of_folds_an_entry_is_complete_once_everybody_is_tested(tmp_path: Path) -> None:
+    data = {"train": 2 * PER_SPEAKER, "validation": PER_SPEAKER, "test": PER_SPEAKER, "content": "0" * 16, "excluded": []}
+    table = {"corpus": "csv", "protocol": {"name": "by_speaker"}, "data": data}
+    write_entry(tmp_path, folds=[1, 2, 4], **table)
+    (entry,) = read_entries(tmp_path)
+    assert (entry.folds_expected, entry.complete) == (None, False)
+    write_entry(tmp_path, folds=[3], **table)
+    (entry,) = read_entries(tmp_path)
+    assert (entry.folds_expected, entry.complete) == (4, True)
+
+
 @pytest.mark.parametrize("change", [{"hash": "0" * 12}, {"name": "pairs5", "hash": "0" * 12}])
 def test_a_protocol_that_is_not_this_one_is_never_complete(tmp_path: Path, change: dict[str, str]) -> None:
     write_entry(tmp_path, protocol=change)
