@@ -429,6 +429,14 @@ def test_ties_that_floats_would_break_are_ties() -> None:
     assert row.p == pytest.approx(scipy.stats.wilcoxon(list(steps.values())).pvalue)
 
 
+def test_few_pairs_that_differ_show_nothing_however_many_do_not() -> None:
+    keys = [(f"corpus{number}", 1) for number in range(14)]
+    (row,) = wilcoxon_holm(
+        {"a": {key: 0.5 + 0.01 * max(0, place - 8) for place, key in enumerate(keys)}, "b": dict.fromkeys(keys, 0.5)}
+    )
+    assert row.p == 2 / 2**5
+
+
 def test_without_scipy_the_error_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "scipy.stats", None)
     with pytest.raises(SERZooError, match=r"pip install 'ser-zoo\[report\]'"):
