@@ -255,7 +255,7 @@ def parse_folds(text: str, available: int) -> list[int]:
     folds: list[int] = []
     for part in str(text).split(","):
         first, dash, last = part.strip().partition("-")
-        if not first.isdigit() or (dash and not last.isdigit()) or int(last or first) < int(first):
+        if not first.isdecimal() or (dash and not last.isdecimal()) or int(last or first) < int(first):
             raise ProtocolError(f"--folds {text} is not understood. Expected all, or numbers like 1,3 or 2-5.")
         folds += range(int(first), int(last or first) + 1)
     if wrong := [fold for fold in folds if not 1 <= fold <= available]:
@@ -313,8 +313,8 @@ def _instantiate(parser: LightningArgumentParser, options: Namespace) -> Namespa
 def _place(options: Namespace, data: SERDataModule, config: Callable[[int], str]) -> tuple[Path, list[int], bool]:
     """Folder of the run, its folds, and whether it is resumed."""
     folds = [data.fold]
-    if options.folds is not None:  # how many there are may depend on the speakers; at most so many is known before they are
-        available = data.protocol.folds_of(data.utterances) if options.folds == "all" else data.protocol.folds
+    if options.folds is not None:
+        available = data.protocol.folds_of(data.utterances) if data.protocol.folds_vary else data.protocol.folds
         folds = parse_folds(options.folds, available)
     chosen = None if options.run_dir is None else Path(options.run_dir)
     if options.ckpt_path not in (None, "last"):

@@ -244,6 +244,17 @@ def test_a_leaderboard_makes_its_folds_anew_one_at_a_time(run: Path, small_emo_d
     assert main(fit_command(small_emo_db, tmp_path / "r", "--data.fold=3", epochs=1)) == 0
 
 
+def test_a_fold_that_a_table_has_too_few_speakers_for_is_refused_before_others_train(
+    small_emo_db: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    paths = [next(small_emo_db.rglob(f"{speaker}*.wav")) for speaker in ("03", "08", "09", "10")]
+    table = tmp_path / "mine.csv"
+    table.write_text("path,label,speaker\n" + "".join(f"{path},anger,{path.name[:2]}\n" for path in paths))
+    assert main(fit_command(small_emo_db, tmp_path / "r", "--data=csv", f"--data.root={table}", "--folds=1,7")) == 1
+    assert "there is no fold 7; the protocol has 1 to 4" in capsys.readouterr().err
+    assert not (tmp_path / "r").exists()
+
+
 def test_folds_that_run_backwards_are_refused(small_emo_db: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(fit_command(small_emo_db, tmp_path / "r", "--folds=3-1")) == 1
     assert "--folds 3-1 is not understood" in capsys.readouterr().err
@@ -300,6 +311,7 @@ def test_resuming_nothing_is_refused(small_emo_db: Path, tmp_path: Path, capsys:
         (["--model", "cnn_attn", "--data", "emo_db", "--data.fold", "11"], "folds 1 to 10"),
         (["--model", "cnn_attn", "--data", "emo_db", "--folds", "9-12"], "there is no fold 11"),
         (["--model", "cnn_attn", "--data", "emo_db", "--folds", "some"], "not understood"),
+        (["--model", "cnn_attn", "--data", "emo_db", "--folds", "²"], "not understood"),
         (["--config", "nowhere.yaml"], "Cannot read the configuration"),
     ],
 )
