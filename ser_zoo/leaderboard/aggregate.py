@@ -97,7 +97,7 @@ class Line:
     """A model as configured, on one corpus under one protocol.
 
     Attributes:
-        entries: its complete seeds; without any, the one with the most folds.
+        entries: its complete seeds that were tested on what the first of them was; without any, the one with the most folds.
         left_out: the other seeds, which do not count.
         variant: settings that tell it from others of the same model and encoder in its table.
     """
@@ -143,7 +143,17 @@ class Line:
     def missing(self) -> str:
         """What is not there, in words; empty if nothing."""
         entries = (*(() if self.complete else self.entries), *self.left_out)
-        return "; ".join(_missing(entry) for entry in entries)
+        return "; ".join(
+            f"seed {entry.seed}: tested on other utterances than seed {self.first.seed}" if entry.complete else _missing(entry)
+            for entry in entries
+        )
+
+    @property
+    def caveat(self) -> str:
+        """``missing``, and whether the line lacks it or does without."""
+        if not self.missing:
+            return ""
+        return f"{self.missing}, not counted" if self.complete else f"incomplete: {self.missing}"
 
     @property
     def trained(self) -> int:
@@ -435,8 +445,16 @@ def _table(kind: Kind, entries: Sequence[Entry]) -> Table:
 
 
 def _line(entries: Sequence[Entry]) -> Line:
-    counted = [entry for entry in entries if entry.complete] or [max(entries, key=lambda entry: len(entry.folds))]
+    complete = [entry for entry in entries if entry.complete]
+    # As where two tables of csv have the same classes, or a release lacked recordings.
+    counted = [entry for entry in complete if _tested(entry) == _tested(complete[0])]
+    counted = counted or [max(entries, key=lambda entry: len(entry.folds))]
     return Line(tuple(counted), tuple(entry for entry in entries if entry not in counted))
+
+
+def _tested(entry: Entry) -> list[tuple[str, str, int]]:
+    predicted = entry.predicted
+    return sorted(zip(predicted.ids, predicted.speakers, predicted.labels.tolist(), strict=True))
 
 
 def _standings(ranked: Sequence[Line]) -> Iterator[Standing]:

@@ -98,7 +98,7 @@ def markdown(table: Table) -> str:
     lines = [_cells(columns), _cells(["---"] * len(columns))]
     for line, standing in table.standing_of:
         scores = line.scores
-        name = f"{line.name} **incomplete: {line.missing}**" if line.missing else line.name
+        name = f"{line.name} **{line.caveat}**" if line.caveat else line.name
         ua = f"{percent(scores['ua'].value)} {interval(scores['ua'])}".strip()
         known = [
             name,

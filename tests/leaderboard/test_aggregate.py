@@ -106,6 +106,16 @@ def test_an_incomplete_seed_does_not_count_beside_a_complete_one(tmp_path: Path)
     assert (line.seeds, line.missing) == ([1], "seed 2: 2 of 10 folds")
 
 
+def test_a_seed_that_was_tested_on_other_utterances_is_not_counted_and_named(tmp_path: Path) -> None:
+    write_entry(tmp_path, seed=1)
+    for path in write_entry(tmp_path, seed=2):
+        file = path.with_name("predictions.csv")
+        file.write_text(file.read_text().replace("a0", "b0"))  # as those of another table of csv with the same classes
+    (line,) = tables(tmp_path)[0].lines
+    assert (line.seeds, line.utterances, line.complete) == ([1], 10 * PER_SPEAKER, True)
+    assert line.caveat == "seed 2: tested on other utterances than seed 1, not counted"
+
+
 def test_of_incomplete_seeds_the_fullest_is_shown(tmp_path: Path) -> None:
     write_entry(tmp_path, seed=1, folds=[1, 2])
     write_entry(tmp_path, seed=2, folds=[1, 2, 3])
