@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 ADDED: Mapping[str, object] = {
     "model.optim.linear_delta": 0.0,
     "model.optim.encoder_rest": 0.0,
@@ -34,6 +36,30 @@ PASSING_SETTINGS = (
     "trainer.enable_model_summary",
     "trainer.log_every_n_steps",
 )
+
+
+class _Loader(yaml.SafeLoader):
+    """Refuses a key that stands twice in a mapping, of which YAML's own loader silently keeps the last."""
+
+    def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:
+        node = super().compose_mapping_node(anchor)
+        seen = set()
+        for key, _ in node.value:
+            if isinstance(key, yaml.ScalarNode):
+                if key.value in seen:
+                    told = f"the key {key.value!r} stands there twice; leave one out"
+                    raise yaml.composer.ComposerError("in a mapping", node.start_mark, told, key.start_mark)
+                seen.add(key.value)
+        return node
+
+
+def load_yaml(text: str) -> Any:
+    """What the text of a YAML file that somebody wrote holds.
+
+    Raises:
+        yaml.YAMLError: it is no YAML, or has a key twice.
+    """
+    return yaml.load(text, _Loader)
 
 
 def flat(nested: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -34,13 +34,14 @@ from ser_zoo.evaluation import (
 )
 from ser_zoo.evaluation.search import validate_fold
 from ser_zoo.models import MODELS, model_class
-from ser_zoo.settings import deciding
+from ser_zoo.settings import deciding, flat, load_yaml
 
 Monitor = Literal["val/ua", "val/wa", "val/macro_f1", "val/loss", "last"]
 USAGE = "ser-zoo fit --model NAME --data NAME [ARGUMENTS]"  # a line: all of them would hide the mistake that it is shown with
 DESCRIPTION = """Train on the training speakers of a fold, choose the epoch on its validation speakers, test that checkpoint
 on its test speakers, and write the result row; with --refit the model that is tested learns from the validation speakers too,
 once they have chosen. Arguments of an architecture: --model.help NAME."""
+GROUPS = ("trainer", "model.optim", "model.encoder_options")  # in a configuration also the name of a file of their arguments
 # The demo corpus is made on the spot without a network, and its encoder lies in the package.
 DEMO = {"model.encoder": "pico", "model.layers": [2, 3, 4]}
 
@@ -388,7 +389,7 @@ def named(arguments: Sequence[str], group: str, key: str) -> str | None:
         key: of the name in its group.
 
     Raises:
-        SERZooError: a configuration file cannot be read, or has something else than a group there.
+        SERZooError: a configuration file cannot be read, has a key twice, or something else than a group where one is expected.
     """
     found = None
     for index, argument in enumerate(arguments):
@@ -404,14 +405,27 @@ def named(arguments: Sequence[str], group: str, key: str) -> str | None:
 
 def _named_in_config(path: Path, group: str, key: str) -> str | None:
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        content = load_yaml(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise SERZooError(f"Cannot read the configuration {path}: {error}") from error
-    values = content.get(group) if isinstance(content, dict) else None
+    expected = "Expected arguments of ser-zoo fit, such as model: {name: probe}."
+    if not isinstance(content, dict):
+        what = "is empty" if content is None else f"holds {content!r:.60}"
+        raise SERZooError(f"The configuration {path} {what}. {expected}")
+    if wrong := [name for name in content if not isinstance(name, str)]:
+        raise SERZooError(f"The configuration {path} has the key {wrong[0]}. {expected}")
+    values = content.get(group)
     if not isinstance(values, dict | None):
         raise SERZooError(f"The configuration {path} has {group}: {values}. Expected {group}: {{{key}: {values}}}.")
-    name = (values or {}).get(key)
-    return None if name is None else str(name)
+    pairs = flat(content)
+    for name in GROUPS:  # the parser would take such a value for all of the group
+        if name in pairs and not isinstance(value := pairs[name], str):
+            told = "null" if value is None else value
+            raise SERZooError(
+                f"The configuration {path} has {name}: {told}. Expected its arguments below it, or to leave it out."
+            )
+    found = pairs.get(f"{group}.{key}")
+    return None if found is None else str(found)
 
 
 def _model_parser(name: str) -> LightningArgumentParser:

@@ -34,7 +34,7 @@ from ser_zoo.errors import InterruptedRunError, ProtocolError, RunError, SERZooE
 from ser_zoo.evaluation.folders import fold_folder
 from ser_zoo.evaluation.run import Run, train_fold, without_summary
 from ser_zoo.registry import lookup
-from ser_zoo.settings import deciding
+from ser_zoo.settings import deciding, load_yaml
 
 if TYPE_CHECKING:  # an extra
     import optuna
@@ -154,7 +154,7 @@ def read_sweep(path: Path) -> Sweep:
     """
     try:
         text = path.read_text(encoding="utf-8")
-        content = yaml.safe_load(text)
+        content = load_yaml(text)
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise SERZooError(f"Cannot read the sweep {path}: {error}") from error
     if not isinstance(content, dict):

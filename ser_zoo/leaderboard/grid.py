@@ -38,7 +38,7 @@ import yaml
 from ser_zoo import __version__
 from ser_zoo.errors import SERZooError, UnknownNameError
 from ser_zoo.registry import lookup
-from ser_zoo.settings import KEEPING, as_arguments, flat
+from ser_zoo.settings import KEEPING, as_arguments, flat, load_yaml
 
 if TYPE_CHECKING:
     from ser_zoo.corpora.base import Corpus, Utterance
@@ -358,7 +358,7 @@ def _expand(text: str, folder: Path, place: str) -> str:
 
 def _load(path: Path) -> object:
     try:
-        return yaml.safe_load(path.read_text(encoding="utf-8"))
+        return load_yaml(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise SERZooError(f"Cannot read the grid {path}: {error}") from error
 

@@ -511,6 +511,37 @@ def test_several_configurations_name_model_and_corpus_together_and_the_later_one
     assert parse(expand_names(["-c", c.partition("=")[2], b, "--model=probe"]))[1].model.encoder == "pico"
 
 
+def test_names_are_also_found_in_a_configuration_that_writes_them_with_dots(tmp_path: Path) -> None:
+    config = tmp_path / "c.yaml"
+    config.write_text("model.name: probe\ndata.corpus: demo\n")
+    _, options = parse(expand_names(["--model=cnn_attn", f"--config={config}"]))
+    assert (options.model.name, options.data.corpus, options.model.encoder) == ("probe", "demo", "pico")
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("", "is empty. Expected arguments of ser-zoo fit"),
+        ("- data.fold=2", "holds ['data.fold=2']. Expected arguments of ser-zoo fit"),
+        ("1: 2", "has the key 1. Expected arguments of ser-zoo fit"),
+        ("data: {fold: 2, batch_size: 4, fold: 3}", "the key 'fold' stands there twice"),
+        ("data: {fold: 2}\nmodel: {}\ndata: {batch_size: 4}", "the key 'data' stands there twice"),
+        ("trainer:", "has trainer: null. Expected its arguments below it, or to leave it out."),
+        ("trainer: [max_epochs]", "has trainer: ['max_epochs']. Expected its arguments below it, or to leave it out."),
+        ("model: {optim: 3}", "has model.optim: 3. Expected its arguments below it, or to leave it out."),
+    ],
+)
+def test_a_configuration_that_could_only_be_read_in_part_is_refused(
+    text: str, told: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = tmp_path / "c.yaml"
+    config.write_text(text)
+    assert main(["fit", "--model=cnn_attn", "--data=emo_db", f"--config={config}"]) == 1
+    error = capsys.readouterr().err
+    assert str(config) in error
+    assert told in error
+
+
 @pytest.mark.parametrize(("group", "key"), [("model", "name"), ("data", "corpus")])
 def test_a_name_in_the_place_of_a_group_is_explained(
     group: str, key: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]

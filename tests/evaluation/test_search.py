@@ -117,6 +117,10 @@ def test_what_a_sweep_file_must_not_say_is_refused(changes: dict[str, Any], told
         (None, "Cannot read the sweep .*No such file"),
         (b"method: [", "Cannot read the sweep"),
         (b"\xff", "Cannot read the sweep"),
+        (
+            b"parameters: {model.dropout: {value: 0.1}, model.dropout: {value: 0.2}}",
+            "the key 'model.dropout' stands there twice",
+        ),
         (b"- bayes", "holds .'bayes'.; expected method, metric, command and parameters"),
     ],
 )

@@ -236,6 +236,12 @@ def test_a_file_that_is_no_yaml_is_named(tmp_path: Path) -> None:
         read_grid(tmp_path / "grid.yaml", resolve)
 
 
+def test_a_file_that_has_a_key_twice_is_refused_and_not_run_in_part(tmp_path: Path) -> None:
+    (tmp_path / "grid.yaml").write_text("seeds: [1, 2, 3]\nruns: []\nseeds: [1]\n")
+    with pytest.raises(SERZooError, match=r"(?s)Cannot read the grid .*the key 'seeds' stands there twice.*line 3"):
+        read_grid(tmp_path / "grid.yaml", resolve)
+
+
 def test_where_things_lie_is_no_part_of_the_fingerprint(
     folder: Path, small_emo_db: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
