@@ -258,7 +258,7 @@ def parse_folds(text: str, available: int) -> list[int]:
         first, dash, last = part.strip().partition("-")
         if not first.isdecimal() or (dash and not last.isdecimal()) or int(last or first) < int(first):
             raise ProtocolError(f"--folds {text} is not understood. Expected all, or numbers like 1,3 or 2-5.")
-        folds += range(int(first), int(last or first) + 1)
+        folds += range(int(first), min(int(last or first), max(int(first), available + 1)) + 1)  # one too many is enough
     if wrong := [fold for fold in folds if not 1 <= fold <= available]:
         raise ProtocolError(f"--folds {text}: there is no fold {wrong[0]}; the protocol has 1 to {available}.")
     return sorted(set(folds))

@@ -312,6 +312,7 @@ def test_resuming_nothing_is_refused(small_emo_db: Path, tmp_path: Path, capsys:
         (["--model", "cnn_attn", "--data", "emo_db", "--folds", "9-12"], "there is no fold 11"),
         (["--model", "cnn_attn", "--data", "emo_db", "--folds", "some"], "not understood"),
         (["--model", "cnn_attn", "--data", "emo_db", "--folds", "²"], "not understood"),
+        (["--model", "cnn_attn", "--data", "emo_db", "--folds", "1-99999999999"], "there is no fold 11"),
         (["--config", "nowhere.yaml"], "Cannot read the configuration"),
     ],
 )
