@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from lightning.pytorch.cli import LightningArgumentParser
 
@@ -16,6 +16,7 @@ UNKNOWN_KEY = re.compile(r"Group '([^']+)' does not accept option '([^']+)'|Opti
 REFUSED_KEY = re.compile(r'Parser key "([^"]+)":')
 REFUSED_VALUE = re.compile(r"(?:Got|Given) value: (.*)\Z", re.DOTALL)
 EXPECTED = re.compile(r"Expected a (.+?)(?=\. Got value: |$)", re.MULTILINE)
+REFUSED_FILE = re.compile(r"Parser key \"([^\"]+)\":\nUnable to load config '(.*?)'\n\s*- (.*)", re.DOTALL)
 # How it passes on what the parser of a logger or a callback, which is this one too, has said of an argument of that class.
 REFUSED_BY = re.compile(r"Problem with given class_path '(?:\w+\.)*(\w+)':\n\s*(.+)")
 LITERAL = re.compile(r"typing\.Literal\[(.*)\]")
@@ -34,6 +35,13 @@ LISTS = {f"<class '{name}'>" for name in ("list", "tuple", "collections.abc.Sequ
 class Parser(LightningArgumentParser):
     """Names what comes near an option that it does not have, and what a value that it refuses might have been."""
 
+    def parse_args(self, *args: Any, **kwargs: Any) -> Any:
+        """As that of jsonargparse, which lets a file pass that cannot be decoded."""
+        try:
+            return super().parse_args(*args, **kwargs)
+        except UnicodeDecodeError as error:
+            self.error(f"A file that is named for arguments is no text ({error}). Expected YAML in UTF-8.", error)
+
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
         """End with the message, or raise it where ``exit_on_error`` is False."""
         if REFUSED_BY.search(message):
@@ -50,6 +58,9 @@ def in_words(message: str) -> str:
     """What jsonargparse says of a value that does not fit, without Python's names of types; other messages as they are."""
     if switch := REFUSED_SWITCH.fullmatch(message):
         return f"{switch[1]} {switch[2]}: expected true or false."
+    if file := REFUSED_FILE.fullmatch(message):
+        reason = "" if file[3].startswith("Parser key") else f" ({' '.join(file[3].split())})"
+        return f"--{file[1]} {file[2]}: expected arguments as {{NAME: VALUE}}, or a YAML file of such{reason}."
     key, given, expected = REFUSED_KEY.search(message), REFUSED_VALUE.search(message), EXPECTED.findall(message)
     if key and (refused := REFUSED_BY.search(message)):
         return f"--{key[1]} {refused[1]}: {refused[2]}"

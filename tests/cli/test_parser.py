@@ -54,6 +54,26 @@ def test_a_value_of_a_file_is_told_alike(tmp_path: Path, capsys: pytest.CaptureF
     assert told == "error: --trainer.max_epochs abc: expected a whole number or null."
 
 
+@pytest.mark.parametrize("content", ["[1]", "3", "", "hello"])
+@pytest.mark.parametrize("option", ["--trainer", "--model.optim"])
+def test_a_file_that_holds_no_arguments_of_a_group_is_told(
+    option: str, content: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (path := tmp_path / "c.yaml").write_text(content)
+    for value in (content, str(path)):
+        told = f"error: {option} {value}: expected arguments as {{NAME: VALUE}}, or a YAML file of such."
+        assert refused([*FIT, option, value], capsys) == told
+
+
+def test_a_file_that_is_no_yaml_or_no_text_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (path := tmp_path / "c.yaml").write_bytes(b"max_epochs:\n\t3")
+    told = refused([*FIT, "--trainer", str(path)], capsys)
+    assert told.startswith(f"error: --trainer {path}: expected arguments as {{NAME: VALUE}}, or a YAML file of such (while ")
+    path.write_bytes(b"\xff")
+    told = refused([*FIT, "--trainer", str(path)], capsys)
+    assert told.startswith("error: A file that is named for arguments is no text ('utf-8'")
+
+
 @pytest.mark.parametrize(
     ("group", "name", "argument", "told"),
     [
