@@ -170,4 +170,7 @@ def find_device(name: torch.device | str) -> torch.device:
         raise SERZooError(
             f"--device {name} cannot be used here (torch: {reason}). This machine has {known}; expected that, or auto."
         ) from error
-    return torch.device(name)
+    found = torch.device(name)
+    if found.type == "cpu" and found.index:  # torch computes there, and cannot load a checkpoint to it
+        raise SERZooError(f"--device {name} cannot be used here. This machine has one cpu; expected that, or auto.")
+    return found
