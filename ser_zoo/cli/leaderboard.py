@@ -98,9 +98,9 @@ def _run(argv: Sequence[str]) -> int:
 
     jobs, cpus = options.jobs or 1, options.cpus_per_task or 1.0
     threads = options.threads or max(1, int(cpus) if on_ray else (os.cpu_count() or 1) // jobs)
+    grid = read_grid(options.grid, resolve, options.only, write=not options.dry_run)
     results = options.results or options.grid.with_suffix("")
     settings = Settings(results.absolute(), options.runs.absolute(), threads, options.rerun == "stale")
-    grid = read_grid(options.grid, resolve, options.only, write=not options.dry_run)
     cells = shard(grid.cells, options.shard) if options.shard else grid.cells
     states = {cell.id: inspect(cell, settings) for cell in cells}
     known = estimates([settings.results, *grid.durations])

@@ -236,6 +236,11 @@ def test_wrong_calls_are_refused(arguments: list[str], text: str, capsys: pytest
     assert text in capsys.readouterr().err
 
 
+def test_a_grid_without_a_name_cannot_be_read(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["leaderboard", "run", ""]) == 1
+    assert "Cannot read the grid ." in capsys.readouterr().err
+
+
 @pytest.mark.filterwarnings("ignore:.*is not complete")
 def test_the_end_of_the_log_of_a_cell_that_fails_is_printed_once(grid: Path, capsys: pytest.CaptureFixture[str]) -> None:
     recipe = {**RECIPE, "model": {**RECIPE["model"], "channels": -1}}
