@@ -212,7 +212,7 @@ def earlier(corpus: Corpus) -> Manifest | None:
 def places(corpus: Corpus) -> list[Path]:
     """Where the manifest of the release may be: in its root, and for a root that cannot be written to in the cache."""
     part = f".{corpus.part}" if corpus.part else ""
-    key = hashlib.sha256(os.fsencode(corpus.root.resolve())).hexdigest()[:16]
+    key = hashlib.sha256(os.fsencode(os.path.realpath(corpus.root))).hexdigest()[:16]
     cached = cache_root() / "manifests" / f"{corpus.name}-{key}{part}.csv"
     return [corpus.root / f"{NAME}{part}.csv", cached] if corpus.root.is_dir() else [cached]
 

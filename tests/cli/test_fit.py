@@ -326,6 +326,12 @@ def test_a_mistake_is_explained_without_a_traceback(
     assert "Traceback" not in error
 
 
+def test_a_root_that_is_a_link_to_itself_is_no_folder(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (loop := tmp_path / "loop").symlink_to("loop")
+    assert main(["fit", "--model=mfcc_stats", "--data=emo_db", f"--data.root={loop}"]) == 1
+    assert f"there is no folder {loop}" in capsys.readouterr().err
+
+
 def test_what_a_callback_refuses_is_explained_without_a_traceback(
     small_emo_db: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
