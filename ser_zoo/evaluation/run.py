@@ -391,7 +391,7 @@ def make_trainer(arguments: Mapping[str, Any]) -> L.Trainer:
     """
     try:
         return L.Trainer(**arguments)
-    except (MisconfigurationException, RuntimeError, TypeError, ValueError) as error:  # it has no error of its own for some
+    except (ImportError, MisconfigurationException, RuntimeError, TypeError, ValueError) as error:  # not all are of its own
         raise RunError(f"The trainer refuses its arguments: {error}") from error
 
 
@@ -453,10 +453,10 @@ def _fit(trainer: L.Trainer, model: SERModule, data: SERDataModule, checkpoint: 
     try:
         with _interruptible(trainer):
             trainer.fit(model, datamodule=data, ckpt_path=checkpoint, weights_only=True)
-    except ValueError as error:
-        if "val_check_interval" not in str(error):
+    except (RuntimeError, ValueError) as error:  # it has no error of its own for these
+        if not any(words in str(error) for words in ("val_check_interval", "conditioned on metric")):
             raise
-        raise RunError(f"The trainer refuses its arguments: {error}") from error  # it has no error of its own for this
+        raise RunError(f"The trainer refuses its arguments: {error}") from error
     # It would answer every checkpoint that is loaded from now on by the weights that it has averaged, as for a training.
     given: list[Callback] = vars(trainer)["callbacks"]
     given[:] = [callback for callback in given if not isinstance(callback, WeightAveraging)]

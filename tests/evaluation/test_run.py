@@ -289,6 +289,7 @@ def test_a_clipping_may_be_off_in_a_search_whatever_its_kind() -> None:
     [
         ({"accelerator": "foo"}, "invalid accelerator name"),
         ({"strategy": "foo"}, "invalid strategy name"),
+        ({"accelerator": "tpu"}, "'torch_xla"),
         ({"devices": 0}, "not a valid input"),
         ({"devices": -3}, "should be an int > 0"),
         ({"num_nodes": 0}, "must be a positive integer"),
@@ -308,6 +309,14 @@ def test_what_the_trainer_refuses_is_told_in_its_words(
 def test_what_the_trainer_refuses_when_it_has_begun_is_told_as_well(small_emo_db: Path, tmp_path: Path) -> None:
     run = Run("mfcc_stats", trainer={**QUIET, "val_check_interval": 1000})
     with pytest.raises(RunError, match=r"The trainer refuses its arguments: .*`val_check_interval` \(1000\)"):
+        run_fold(run, small_data(small_emo_db, sample_rate=16_000), tmp_path)
+
+
+def test_a_metric_that_a_callback_watches_and_there_is_none_is_told_with_those_that_there_are(
+    small_emo_db: Path, tmp_path: Path
+) -> None:
+    run = Run("mfcc_stats", trainer={**QUIET, "max_epochs": 1, "callbacks": [EarlyStopping("val_ua")]})
+    with pytest.raises(RunError, match=r"The trainer refuses its arguments: .*`val_ua` which is not available.*`val/ua`"):
         run_fold(run, small_data(small_emo_db, sample_rate=16_000), tmp_path)
 
 
