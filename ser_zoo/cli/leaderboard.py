@@ -61,12 +61,10 @@ def resolve(arguments: Sequence[str]) -> dict[str, Any]:
     """
     from ser_zoo.cli.fit import named, value_of
 
-    config = value_of(arguments, "--config")
-    try:
-        content = yaml.safe_load(Path(str(config)).read_text(encoding="utf-8"))
-        name = str(content["model"]["name"])
-    except (OSError, yaml.YAMLError, KeyError, TypeError) as error:
-        raise SERZooError(f"Cannot read a model's name from the configuration {config}: {error!r}.") from error
+    name = named(arguments, "model", "name")
+    if name is None:
+        config = value_of(arguments, "--config")
+        raise SERZooError(f"The configuration {config} names no model. Expected model: {{name: NAME}}.")
     parser = _fit_parser(name, named(arguments, "data", "corpus"))
     try:
         text = parser.dump(parser.parse_args(list(arguments)), skip_none=False)

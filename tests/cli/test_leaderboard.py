@@ -236,6 +236,22 @@ def test_wrong_calls_are_refused(arguments: list[str], text: str, capsys: pytest
     assert text in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [(b"\xff", "Cannot read the configuration"), (b"", "is empty"), (b"data: {corpus: emo_db}", "names no model")],
+)
+def test_a_configuration_of_a_grid_that_cannot_be_used_is_named(
+    content: bytes, told: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "c.yaml").write_bytes(content)
+    (tmp_path / "grid.yaml").write_text("runs: [{config: c.yaml}]\nseeds: [1]\n")
+    assert main(["leaderboard", "run", str(tmp_path / "grid.yaml"), "--dry-run"]) == 1
+    error = capsys.readouterr().err
+    assert told in error
+    assert "grid.yaml, run 1: " in error
+    assert str(tmp_path / "c.yaml") in error
+
+
 def test_a_grid_without_a_name_cannot_be_read(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["leaderboard", "run", ""]) == 1
     assert "Cannot read the grid ." in capsys.readouterr().err
