@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 import os
 import signal
 from collections import Counter
@@ -239,7 +240,7 @@ def _run_parser() -> argparse.ArgumentParser:
 def _positive(kind: Callable[[str], Number]) -> Callable[[str], Number]:
     def positive(text: str) -> Number:
         value = kind(text)
-        if value <= 0:
+        if not 0 < value < math.inf:
             raise ValueError
         return value
 

@@ -227,6 +227,8 @@ def test_a_row_that_cannot_be_measured_is_a_failure(
         (["--executor=ray", "--address=auto", "--jobs=2"], "--jobs is the size of a cluster started here"),
         (["--jobs=0"], "argument --jobs: invalid"),
         (["--threads=-1"], "argument --threads: invalid"),
+        (["--executor=ray", "--cpus_per_task=nan"], "argument --cpus_per_task: invalid"),
+        (["--executor=ray", "--cpus_per_task=inf"], "argument --cpus_per_task: invalid"),
     ],
 )
 def test_wrong_calls_are_refused(arguments: list[str], text: str, capsys: pytest.CaptureFixture[str]) -> None:
