@@ -505,6 +505,8 @@ def _distribution(where: str, given: object) -> dict[str, Any]:
             kind = "a whole number" if name == "int_uniform" else "a number; YAML takes 1e-4 for text and 1.0e-4 for a number"
             raise SERZooError(f"{where}: {wrong[0]} is {rest[wrong[0]]!r}; expected {kind}.")
         lowest = rest["min"]
+        if endless := [key for key, value in rest.items() if not math.isfinite(value)]:
+            raise SERZooError(f"{where}: {endless[0]} is {rest[endless[0]]}; expected a finite number.")
         if lowest > rest["max"] or rest.get("q", 1) <= 0 or (name == "log_uniform_values" and lowest <= 0):
             raise SERZooError(f"{where}: {rest} is empty; expected min <= max, with logarithms above 0, and q above 0.")
     return {"distribution": name, **rest}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -86,6 +87,8 @@ def test_a_sweep_file_is_read_with_its_distributions_named(tmp_path: Path) -> No
         ({"parameters": {"lr": {"min": "1e-4", "max": 1.0}}}, "YAML takes 1e-4 for text"),
         ({"parameters": {"lr": {**RATE, "min": 0.0}}}, "with logarithms above 0"),
         ({"parameters": {"lr": {"min": 2.0, "max": 1.0}}}, "expected min <= max"),
+        ({"parameters": {"lr": {"min": 2.0, "max": math.inf}}}, "max is inf; expected a finite number"),
+        ({"parameters": {"lr": {"min": math.nan, "max": 1.0}}}, "min is nan; expected a finite number"),
         ({"parameters": {"lr": {"min": 2.0}}}, "expected min and max"),
         ({"parameters": {"lr": {"min": True, "max": 2.0}}}, "min is True; expected a number"),
         ({"parameters": {"lr": {"distribution": "int_uniform", "min": 1, "max": 2.5}}}, "max is 2.5; expected a whole number"),
