@@ -64,7 +64,7 @@ def run(argv: Sequence[str]) -> int:
         raise SERZooError("A search trains on one device. Leave --trainer.devices and --trainer.num_nodes out.")
     parser, settings = parse(base)
     data = data_of(settings)
-    folds, asked = [data.fold], options.folds or settings.folds
+    folds, asked = [data.fold], settings.folds if options.folds is None else options.folds
     if asked is not None:
         folds = parse_folds(str(asked), data.protocol.folds_of(data.utterances))
     folder = options.study or Path("runs") / f"search-{data.corpus.name}-{settings.model.name}"

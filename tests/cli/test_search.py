@@ -227,6 +227,7 @@ def test_a_study_is_gone_on_with_where_the_release_has_moved(
         (["--trainer.devices=2"], "on one device"),
         (["--seed=-1"], "--seed -1 makes no sense"),
         (["--seed_everything=-1"], "--seed_everything -1 makes no sense"),
+        (["--folds="], "--folds  is not understood"),
         (["--trainer.accelerator=foo"], "The trainer refuses its arguments"),
     ],
 )
