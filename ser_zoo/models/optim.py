@@ -66,7 +66,8 @@ class Optim:
         """Refuse what makes no sense.
 
         Raises:
-            SERZooError: a choice is unknown, a number is out of its range, or a setting has nothing to act on.
+            SERZooError: a choice is unknown, a number is out of its range, or ``encoder_rest`` or ``change_below`` has nothing
+                to act on.
         """
         expect_known(type(self), vars(self), "--model.optim")
         unbounded = ("lr", "encoder_lr", "weight_decay", "focal_gamma", "mixup", "linear_delta", "time_masks", "channel_masks")
