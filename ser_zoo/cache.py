@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import json
 import os
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import TextIO
 
 
 def cache_root() -> Path:
@@ -50,6 +53,24 @@ def write_json(path: Path, content: object) -> None:
     """Write indented JSON, whole or not at all."""
     with atomic_path(path) as temporary:
         temporary.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def write_csv(file: TextIO, rows: Iterable[Iterable[object]]) -> None:
+    r"""Write rows whose lines end with ``\n``, and read back as they are.
+
+    >>> file = io.StringIO()
+    >>> write_csv(file, [("a\r", 1)])
+    >>> file.getvalue()
+    '"a\r",1\n'
+
+    Args:
+        file: opened with ``newline=""``.
+        rows: of cells.
+    """
+    for row in rows:
+        line = io.StringIO()
+        csv.writer(line, lineterminator="\r\n").writerow(row)  # of line breaks it puts only those in quotes that end its lines
+        file.write(line.getvalue().removesuffix("\r\n") + "\n")
 
 
 @contextmanager

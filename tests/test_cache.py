@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import csv
 import errno
 import os
 import sys
@@ -7,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from ser_zoo.cache import alone, atomic_path, cache_root
+from ser_zoo.cache import alone, atomic_path, cache_root, write_csv
 
 
 def test_the_cache_follows_the_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -21,6 +22,15 @@ def test_the_cache_follows_the_environment(monkeypatch: pytest.MonkeyPatch, tmp_
     assert cache_root() == Path("/xdg/ser_zoo")
     monkeypatch.setenv("SER_ZOO_CACHE", "~/mine")
     assert cache_root() == tmp_path / "mine"
+
+
+def test_a_cell_with_any_break_of_lines_reads_back_from_lines_that_end_alike(tmp_path: Path) -> None:
+    rows = [["id", "speaker"], ["a\rb", "1\n2"], ["\r\n", 'say "a, b"']]
+    with (tmp_path / "c.csv").open("w", encoding="utf-8", newline="") as file:
+        write_csv(file, [*rows, ["plain", None]])
+    with (tmp_path / "c.csv").open(encoding="utf-8", newline="") as file:
+        assert list(csv.reader(file)) == [*rows, ["plain", ""]]
+    assert (tmp_path / "c.csv").read_bytes().endswith(b'"\nplain,\n')
 
 
 def break_off(target: Path) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import csv
 import io
 import json
 import sys
@@ -11,7 +10,7 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
-from ser_zoo.cache import atomic_path
+from ser_zoo.cache import atomic_path, write_csv
 from ser_zoo.cli.tables import NAMES, add_format, output_file, table
 
 if TYPE_CHECKING:
@@ -86,10 +85,10 @@ def _text(predictions: Sequence[Prediction], form: str) -> str:
 
 def _csv(predictions: Sequence[Prediction]) -> str:
     text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
     labels = list(predictions[0].probabilities)
-    writer.writerow(["file", "label", "probability", "temperature", *(f"probability_{label}" for label in labels)])
+    lines: list[list[object]] = [["file", "label", "probability", "temperature", *(f"probability_{label}" for label in labels)]]
     for item in predictions:
         probability, *probabilities = [f"{value:.8g}" for value in (item.probability, *item.probabilities.values())]
-        writer.writerow([item.path, item.label, probability, item.temperature, *probabilities])
+        lines.append([item.path, item.label, probability, item.temperature, *probabilities])
+    write_csv(text, lines)
     return text.getvalue()

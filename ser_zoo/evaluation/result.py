@@ -21,7 +21,7 @@ import torch
 from torch import Tensor
 
 from ser_zoo import __version__, metrics
-from ser_zoo.cache import atomic_path, write_json
+from ser_zoo.cache import atomic_path, write_csv, write_json
 from ser_zoo.corpora import Utterance
 from ser_zoo.data import SERDataModule
 from ser_zoo.errors import RunError
@@ -208,12 +208,12 @@ def write_result(folder: Path, row: Row, scored: Scored, tested: Iterable[Uttera
     labels: list[str] = row["labels"]
     people = {utterance.id: (utterance.speaker, utterance.gender or "") for utterance in tested}
     with atomic_path(folder / PREDICTIONS) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow([*COLUMNS, *(f"{PROBABILITY}{label}" for label in labels)])
+        lines: list[list[str]] = [[*COLUMNS, *(f"{PROBABILITY}{label}" for label in labels)]]
         for key, label, row_probabilities in zip(scored.ids, scored.labels.tolist(), scored.probabilities, strict=True):
             predicted = labels[int(row_probabilities.argmax())]
             probabilities = (f"{value:.8g}" for value in row_probabilities.tolist())
-            writer.writerow([key, *people[key], labels[label], predicted, *probabilities])
+            lines.append([key, *people[key], labels[label], predicted, *probabilities])
+        write_csv(file, lines)
     write_json(folder / ROW, row)
 
 

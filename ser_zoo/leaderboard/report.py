@@ -15,7 +15,7 @@ from math import ceil, floor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from ser_zoo.cache import atomic_path
+from ser_zoo.cache import atomic_path, write_csv
 from ser_zoo.errors import RunError, SERZooError
 from ser_zoo.evaluation.result import SHARED, Row
 from ser_zoo.evaluation.statistics import Interval, SignedRank
@@ -426,11 +426,8 @@ def _percents(found: Interval) -> tuple[float, float | None, float | None]:
 
 def _write_csv(board: Content, path: Path) -> None:
     with path.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.DictWriter(file, CSV, lineterminator="\n")
-        writer.writeheader()
-        for table in board.tables:
-            for line, standing in table.standing_of:
-                writer.writerow({key: _plain(value) for key, value in _csv_row(table, line, standing).items()})
+        found = (_csv_row(table, line, standing) for table in board.tables for line, standing in table.standing_of)
+        write_csv(file, [CSV, *([_plain(row[key]) for key in CSV] for row in found)])
 
 
 def _csv_row(table: Table, line: Line, standing: Standing | None) -> dict[str, Any]:

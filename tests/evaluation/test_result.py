@@ -93,6 +93,11 @@ def test_a_written_row_reads_back_with_its_predictions(row: dict, scored, tmp_pa
     assert probabilities == pytest.approx(scored.probabilities.numpy(), rel=1e-7)
 
 
+def test_predictions_of_a_speaker_with_a_carriage_return_in_the_name_read_back(row: dict, scored, tmp_path: Path) -> None:
+    write_result(tmp_path, row, scored, [replace(utterance, speaker="1\r") for utterance in TESTED])
+    assert read_predictions(tmp_path / row["predictions"], row["labels"]).speakers == ["1\r"] * 3
+
+
 @pytest.mark.parametrize(
     ("change", "told"),
     [
