@@ -9,6 +9,7 @@ import errno
 import importlib
 import io
 import os
+import re
 import sys
 import warnings
 from collections.abc import Sequence
@@ -34,6 +35,7 @@ VERBS = {
     "leaderboard": "run a grid of models, corpora, protocols and seeds; render reports of its rows",
 }
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+NO_MEMORY = re.compile(r"can't allocate memory|out of memory|not enough memory", re.IGNORECASE)  # in the words of torch
 HELP = """\
 usage: ser-zoo VERB [OPTIONS]
 
@@ -138,6 +140,13 @@ def _run(argv: Sequence[str] | None) -> int:
         except KeyboardInterrupt:
             print("ser-zoo: interrupted", file=sys.stderr)
             return 130
+        except (MemoryError, RuntimeError) as error:
+            if not isinstance(error, MemoryError) and not NO_MEMORY.search(str(error)):
+                raise
+            lack = str(error) or "of Python"
+            reason = f"Not enough memory here ({lack}). Expected room for the network and a batch; make them smaller."
+            print(f"ser-zoo: error: {reason}", file=sys.stderr)
+            return 1
         except OSError as error:  # a folder that may not be written to
             if error.filename is None:  # nothing that the user named, such as the pipe of `main`
                 raise

@@ -21,6 +21,7 @@ import numpy as np
 import torch.distributed
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.callbacks import (
+    BackboneFinetuning,
     Callback,
     DeviceStatsMonitor,
     EarlyStopping,
@@ -29,6 +30,7 @@ from lightning.pytorch.callbacks import (
     ModelCheckpoint,
     ModelSummary,
     ProgressBar,
+    SpikeDetection,
     StochasticWeightAveraging,
     ThroughputMonitor,
     WeightAveraging,
@@ -96,7 +98,9 @@ TRAINER_KEYS = (
 WATCHING = DeviceStatsMonitor, LearningRateMonitor, ModelCheckpoint, ModelSummary, ProgressBar, ThroughputMonitor  # and no more
 WHOLE = ("limit_test_batches", "limit_predict_batches")  # of the test, and of the pass that fits the temperature
 COUNTS = ("accumulate_grad_batches", "check_val_every_n_epoch", "val_check_interval")  # Lightning divides by them unchecked
-IDLE: Mapping[type[Callback], str] = {  # callbacks that would act on nothing that is tested
+UNFIT: Mapping[type[Callback], str] = {  # callbacks that would act on nothing that is tested, or fail
+    BackboneFinetuning: "trains an attribute backbone; of an encoder --model.finetune_from and --model.optim.encoder_rest do",
+    SpikeDetection: "wants another training loop; --trainer.gradient_clip_val 1 holds steps back",
     StochasticWeightAveraging: "averages weights when the last checkpoint is written; EMAWeightAveraging does so before",
     LearningRateFinder: "looks for a rate that it cannot set; ser-zoo search does so for --model.optim.lr",
 }
@@ -274,12 +278,14 @@ def train_fold(
         epoch_of(last)
     L.seed_everything(run.seed, workers=True, verbose=False)
     data.prepare_data()
-    data.setup()
+    # Whatever may be refused comes before all is decoded.
     model = create_model(run.model, labels=data.labels, **run.arguments)
+    model.check_rate(data)
     newest = keep_newest(folder)
     chosen = newest if run.monitor == LAST else keep_best(folder, run.monitor)
     clock, tracker = Clock(), None
     trainer = _trainer(run, folder, [*dict.fromkeys((chosen, newest)), *callbacks, clock])
+    data.setup()
     with claimed(trainer, folder, config, resume):
         if run.tracking is not None:  # not before the trainer has taken its arguments and the fold is ours
             tracker = FoldTracker(run.tracking, model, data, run.seed, settings(run, model, data), folder)
@@ -601,9 +607,9 @@ def _own_callbacks(run: Run) -> list[Callback]:
 
 def _trainer(run: Run, folder: Path, callbacks: Sequence[Callback], curves: str = "curves") -> L.Trainer:
     arguments, own = dict(run.trainer), _own_callbacks(run)
-    for kind, reason in IDLE.items():
+    for kind, reason in UNFIT.items():
         if any(isinstance(callback, kind) for callback in own):
-            raise RunError(f"--trainer.callbacks {kind.__name__} would change no row: it {reason}. Leave it out.")
+            raise RunError(f"--trainer.callbacks {kind.__name__} does not work here: it {reason}. Leave it out.")
     added: list[Callback] = [*own, *callbacks, StepSeed(run.seed), StayStopped()]
     if run.patience is not None:
         # Not strict: where no epoch is validated, `train_fold` says so.

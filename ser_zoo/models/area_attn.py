@@ -245,11 +245,14 @@ class AreaAttn(SERModule):
         optim: Optim = Optim(lr=1e-4, optimizer="adam", weight_decay=0.0),  # noqa: B008 - frozen, so safe to share
     ) -> None:
         super().__init__(labels, optim, sample_rate)
-        expect_between(1, parallel=parallel, channels=min(channels, default=1))
+        expect_between(1, parallel=parallel)
+        for number in channels:
+            expect_between(1, channels=number)
         expect_between(0, 1, dropout=dropout)
         expect_between(1 / sample_rate, hop=hop)
         if mels < POOLED:
             raise SERZooError(f"--model.mels {mels} is too few: area_attn pools {POOLED} bands to one; pass {POOLED} or more.")
+        expect_between(POOLED, mels=mels)
         if len(channels) < 2 or min(max_area) < 1:
             raise SERZooError(
                 f"area_attn got channels {list(channels)} and max_area {list(max_area)}; pass two or more convolutions as "

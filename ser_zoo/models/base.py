@@ -194,14 +194,7 @@ class SERModule(FeatureModule):
                 are to change and there are none; or classes are to be balanced twice.
         """
         data = self._data_module()
-        found = {"data": data and data.preparation.sample_rate, "encoder": self.encoder and self.encoder.sample_rate}
-        for what, rate in found.items():
-            if rate is not None and rate != self.sample_rate:
-                raise SERZooError(
-                    f"{self.name} expects {self.sample_rate} Hz, but its {what} has {rate} Hz. Pass the same rate as "
-                    "--data.sample_rate and --model.sample_rate, and an encoder made for it."
-                )
-
+        self.check_rate(data)
         if data is not None and stage != "predict" and not self._numbered_as(data.labels):
             raise SERZooError(
                 f"{self.name} tells {', '.join(self.labels)} apart, in this order, but {data.corpus.name} here has "
@@ -218,6 +211,20 @@ class SERModule(FeatureModule):
             self._check_training(data)
         if data is not None:  # before a schedule asks how many batches there are, for which loaders are made
             data.silent = stage == "fit" and self.silent
+
+    def check_rate(self, data: SERDataModule | None) -> None:
+        """Check that data and encoder have the network's sample rate; no recording is read for it.
+
+        Raises:
+            SERZooError: they have not.
+        """
+        found = {"data": data and data.preparation.sample_rate, "encoder": self.encoder and self.encoder.sample_rate}
+        for what, rate in found.items():
+            if rate is not None and rate != self.sample_rate:
+                raise SERZooError(
+                    f"{self.name} expects {self.sample_rate} Hz, but its {what} has {rate} Hz. Pass the same rate as "
+                    "--data.sample_rate and --model.sample_rate, and an encoder made for it."
+                )
 
     def _numbered_as(self, labels: Sequence[str]) -> bool:
         """Whether the outputs are these classes: as many, and none that has a name here under the number of another."""

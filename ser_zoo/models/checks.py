@@ -2,27 +2,32 @@
 
 from __future__ import annotations
 
-from math import isfinite
+from math import inf
 
 from ser_zoo.errors import SERZooError
 
+DEEPEST = 1_000  # of layers after each other
+LARGEST = 1_000_000  # of any number here: no network needs more, and of more there are tensors that cannot be counted
 
-def expect_between(low: float, high: float = float("inf"), /, group: str = "--model", **values: float | None) -> None:
+
+def expect_between(low: float, high: float = inf, /, group: str = "--model", **values: float | None) -> None:
     """Refuse values outside a range.
 
     Args:
         low: the smallest that makes sense.
-        high: the largest.
+        high: the largest; never more than ``LARGEST``.
         group: of the options.
         **values: by the names of their options; None, which stands for no number, is let pass.
 
     Raises:
-        SERZooError: a value is less than ``low`` or more than ``high``, or no finite number.
+        SERZooError: a value is less than ``low`` or more than ``high``, or no number.
     """
     for name, value in values.items():
-        if value is not None and not (low <= value <= high and isfinite(value)):
-            expected = f"{low:g} or more" if high == float("inf") else f"{low:g} to {high:g}"
-            raise SERZooError(f"{group}.{name} {value:g} makes no sense; expected {expected}.")
+        if value is not None and not low <= value <= min(high, LARGEST):
+            bounded = high < inf or value > LARGEST
+            expected = f"{low:g} to {min(high, LARGEST):,}" if bounded else f"{low:g} or more"
+            found = value if isinstance(value, int) else f"{value:g}"  # of many digits it cannot be a float
+            raise SERZooError(f"{group}.{name} {found} makes no sense; expected {expected}.")
 
 
 def expect_multiple(of: int, reason: str, **values: int) -> None:

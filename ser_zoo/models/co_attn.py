@@ -66,7 +66,7 @@ from ser_zoo.errors import EncoderError, SERZooError, SERZooWarning
 from ser_zoo.features import MFCC, Frames, FrontEnd, Spectrogram, frame_mask, normalise_per_clip
 from ser_zoo.features.spectral import AMIN, TOP_DB, MelNorm
 from ser_zoo.models.base import SERModule
-from ser_zoo.models.checks import expect_between
+from ser_zoo.models.checks import DEEPEST, expect_between
 from ser_zoo.models.layers import LayerMix, MaskedBiRNN, PooledBatchNorm, Scaler, StateScaling, masked_max, masked_mean
 from ser_zoo.models.optim import Optim
 
@@ -712,7 +712,8 @@ class CoAttn(SERModule):
     ) -> None:
         super().__init__(labels, optim, sample_rate)
         self.save_hyperparameters()
-        expect_between(1, channels=channels, lstm_hidden=lstm_hidden, lstm_layers=lstm_layers, width=width)
+        expect_between(1, channels=channels, lstm_hidden=lstm_hidden, width=width)
+        expect_between(1, DEEPEST, lstm_layers=lstm_layers)
         expect_between(0, 1, lstm_dropout=lstm_dropout, dropout=dropout)
         expect_between(2 * HIGHEST, sample_rate=sample_rate)
         expect_between(1 / sample_rate, hop=hop)

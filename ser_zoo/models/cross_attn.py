@@ -73,7 +73,7 @@ from ser_zoo.encoders import EncoderOptions, EncoderOutput, SpeechEncoder
 from ser_zoo.errors import SERZooError
 from ser_zoo.features import MFCC, Frames, FrontEnd, Spectrogram, frame_mask, normalise_per_clip
 from ser_zoo.models.base import SERModule
-from ser_zoo.models.checks import expect_between, expect_multiple
+from ser_zoo.models.checks import DEEPEST, expect_between, expect_multiple
 from ser_zoo.models.layers import (
     ClipDropout,
     FusionBlock,
@@ -378,9 +378,11 @@ class CrossAttn(SERModule):
     ) -> None:
         super().__init__(labels, optim, sample_rate)
         self.save_hyperparameters()
-        expect_between(1, state_stride=state_stride, lstm_hidden=lstm_hidden, lstm_layers=lstm_layers, width=width)
+        expect_between(1, state_stride=state_stride, lstm_hidden=lstm_hidden, width=width)
+        expect_between(1, DEEPEST, lstm_layers=lstm_layers)
         expect_between(1, block_heads=block_heads, feedforward=feedforward, inner=inner, heads=heads)
-        expect_between(0, blocks=blocks, auxiliary=auxiliary)
+        expect_between(0, DEEPEST, blocks=blocks)
+        expect_between(0, auxiliary=auxiliary)
         expect_between(0, 1, lstm_dropout=lstm_dropout, block_dropout=block_dropout)
         expect_between(0, 1, fusion_dropout=fusion_dropout, clip_dropout=clip_dropout)
         expect_between(1 / sample_rate, hop=hop)

@@ -52,6 +52,7 @@ from ser_zoo.models.optim import Optim
 
 POOLS = 3  # layers with pooling
 POOLED = 2**POOLS  # frames and bands that become one position
+LONGEST = 60  # seconds of a window, whose spectrum is one column
 
 
 class EfficientChannelAttention(nn.Module):
@@ -166,19 +167,21 @@ class EcaCNN(SERModule):
         optim: Optim = Optim(lr=1e-3, optimizer="adam", weight_decay=0.0),  # noqa: B008 - frozen, so safe to share
     ) -> None:
         super().__init__(labels, optim, sample_rate)
-        expect_between(1, channels=min(channels, default=1))
+        for number in channels:
+            expect_between(1, channels=number)
         expect_between(0, 1, dropout=dropout)
         expect_between(1 / sample_rate, hop=hop)
-        if not windows or not all(1 / sample_rate <= window < math.inf for window in windows):
+        if not windows or not all(1 / sample_rate <= window <= LONGEST for window in windows):
             raise SERZooError(
                 f"--model.windows {list(windows)} makes no sense; expected one or more lengths in seconds, none of them "
-                f"shorter than a sample ({1 / sample_rate:g})."
+                f"shorter than a sample ({1 / sample_rate:g}) or longer than {LONGEST} s."
             )
         if mels < POOLED or len(channels) < POOLS:
             raise SERZooError(
                 f"eca_cnn got {mels} bands and {len(channels)} layers; its pooling needs {POOLED} bands (--model.mels) and "
                 f"{POOLS} layers (--model.channels) or more."
             )
+        expect_between(POOLED, mels=mels)
         if not set(eca) <= set(range(1, len(channels) + 1)):
             raise SERZooError(f"--model.eca {list(eca)} names a layer that is not there; expected 1 to {len(channels)}.")
         self.save_hyperparameters()

@@ -50,7 +50,7 @@ from ser_zoo.data import Batch
 from ser_zoo.encoders import EncoderOptions, EncoderOutput, SpeechEncoder
 from ser_zoo.features import MFCC, Frames, FrontEnd, Prosody, frame_mask, normalise_per_clip
 from ser_zoo.models.base import SERModule
-from ser_zoo.models.checks import expect_between, expect_multiple
+from ser_zoo.models.checks import DEEPEST, expect_between, expect_multiple
 from ser_zoo.models.layers import FusionBlock, LayerMix, MaskedBiRNN, Scaler, Standardise, StateScaling, masked_mean
 from ser_zoo.models.optim import Optim
 
@@ -203,9 +203,10 @@ class HumpCat(SERModule):
         super().__init__(labels, optim, sample_rate)
         self.save_hyperparameters()
         expect_between(1, MELS, coefficients=coefficients)
-        expect_between(1, lstm_hidden=lstm_hidden, lstm_layers=lstm_layers, width=width)
+        expect_between(1, lstm_hidden=lstm_hidden, width=width)
+        expect_between(1, DEEPEST, lstm_layers=lstm_layers)
         expect_between(1, heads=heads, feedforward=feedforward)
-        expect_between(0, blocks=blocks)
+        expect_between(0, DEEPEST, blocks=blocks)
         expect_between(0, 1, dropout=dropout)
         expect_between(1 / sample_rate, hop=hop)
         expect_multiple(

@@ -81,6 +81,8 @@ def test_output_that_goes_to_a_full_disk_is_told_of_in_one_line(arguments: str) 
         (SERZooError("No such thing."), 1, "error: No such thing."),
         (KeyboardInterrupt(), 130, "interrupted"),
         (InterruptedRunError("Interrupted. Repeat the command."), 130, "error: Interrupted. Repeat the command."),
+        (MemoryError(), 1, "error: Not enough memory here (of Python). Expected room for the network and a batch"),
+        (RuntimeError("CUDA out of memory. Tried"), 1, "error: Not enough memory here (CUDA out of memory. Tried). Expected"),
         (OSError(28, "No space left on device"), 1, "error: Cannot write: No space left on device. Expected room"),
         (PermissionError(13, "Permission denied", "/a/b"), 1, "error: Cannot use /a/b: Permission denied. Expected a place"),
     ],
@@ -98,12 +100,13 @@ def test_what_ends_a_verb_is_told_on_stderr_with_its_exit_status(
     assert not printed.out
 
 
-def test_an_error_of_the_system_that_names_no_file_is_not_explained(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("error", [OSError(12, "Cannot allocate memory"), RuntimeError("size mismatch")])
+def test_an_error_that_is_no_mistake_of_the_user_is_not_explained(error: Exception, monkeypatch: pytest.MonkeyPatch) -> None:
     def end(_: Sequence[str]) -> int:
-        raise OSError(12, "Cannot allocate memory")
+        raise error
 
     monkeypatch.setattr(models, "run", end)
-    with pytest.raises(OSError, match="Cannot allocate memory"):
+    with pytest.raises(type(error), match=r"Cannot allocate memory|size mismatch"):
         main(["models"])
 
 

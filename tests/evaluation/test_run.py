@@ -13,12 +13,14 @@ import lightning as L
 import pytest
 import torch
 from lightning.pytorch.callbacks import (
+    BackboneFinetuning,
     Callback,
     EarlyStopping,
     EMAWeightAveraging,
     LearningRateFinder,
     LearningRateMonitor,
     ModelCheckpoint,
+    SpikeDetection,
     StochasticWeightAveraging,
 )
 from lightning.pytorch.trainer.states import TrainerStatus
@@ -336,10 +338,31 @@ def test_a_schedule_without_an_end_is_refused(small_emo_db: Path, tmp_path: Path
     assert not (tmp_path / "f").exists()
 
 
-@pytest.mark.parametrize("callback", [StochasticWeightAveraging(0.1), LearningRateFinder()])
-def test_callbacks_that_would_change_nothing_are_refused(callback: Callback, small_emo_db: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        ({"optim": {"lr": -1.0}}, "lr -1 makes no sense"),
+        ({"sample_rate": 8_000}, "expects 8000 Hz, but its data has 16000"),
+    ],
+)
+def test_a_model_that_does_not_fit_is_refused_before_a_recording_is_read(
+    small_emo_db: Path, tmp_path: Path, arguments: dict[str, Any], told: str
+) -> None:
+    data = small_data(small_emo_db, sample_rate=16_000)
+    with pytest.raises(SERZooError, match=told):
+        run_fold(Run("mfcc_stats", arguments, trainer=QUIET), data, tmp_path)
+    assert data._waveforms is None
+
+
+UNFIT = [StochasticWeightAveraging(0.1), LearningRateFinder(), BackboneFinetuning(), SpikeDetection()]
+
+
+@pytest.mark.parametrize("callback", UNFIT)
+def test_callbacks_that_would_change_no_row_or_fail_are_refused(
+    callback: Callback, small_emo_db: Path, tmp_path: Path
+) -> None:
     run = Run("mfcc_stats", trainer={**QUIET, "callbacks": callback})
-    with pytest.raises(RunError, match=rf"--trainer\.callbacks {type(callback).__name__} would change no row"):
+    with pytest.raises(RunError, match=rf"--trainer\.callbacks {type(callback).__name__} does not work here: it "):
         run_fold(run, small_data(small_emo_db, sample_rate=16_000), tmp_path)
 
 

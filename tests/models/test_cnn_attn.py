@@ -202,5 +202,5 @@ def test_l2_penalty_is_added_to_the_loss(tmp_path: Path) -> None:
 def test_a_kernel_that_leaves_nothing_of_the_vector_is_refused() -> None:
     small = {"layout": "flat", "channels": 1, "reduction": 1, "dense": 1}
     create_model("cnn_attn", ["a", "b"], **small, kernel=1_080)  # which leaves one value
-    with pytest.raises(SERZooError, match=r"model\.kernel 1081 makes no sense; expected 1 to 1080"):
+    with pytest.raises(SERZooError, match=r"model\.kernel 1081 makes no sense; expected 1 to 1,080"):
         create_model("cnn_attn", ["a", "b"], **small, kernel=1_081)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -222,10 +223,20 @@ def test_a_choice_that_there_is_not_is_refused(name: str, encoders: Path) -> Non
         ("cnn_attn", "coefficients", 129, "1 to 128"),  # beyond the bands they would be rounding errors and copies
         ("hump_cat", "coefficients", 65, "1 to 64"),
         ("co_attn", "sample_rate", 4000, "8000 or more"),
+        ("co_attn", "lstm_layers", 2**31, "1 to 1,000"),
+        ("hump_cat", "blocks", 1001, "0 to 1,000"),
+        ("area_attn", "mels", 10**400, "4 to 1,000,000"),
+        ("ecapa", "sample_rate", 2**63, "1 to 1,000,000"),
+        ("area_attn", "channels", [8, 2**63], "1 to 1,000,000"),
+        ("eca_cnn", "mels", 2**31, "8 to 1,000,000"),
+        ("eca_cnn", "hop", 1e300, "6.25e-05 to 1,000,000"),
     ],
 )
-def test_more_than_a_spectrum_has_is_refused(name: str, argument: str, value: int, expected: str, encoders: Path) -> None:
-    with pytest.raises(SERZooError, match=rf"--model\.{argument} {value} makes no sense; expected {expected}\."):
+def test_more_than_a_spectrum_or_any_machine_has_is_refused(
+    name: str, argument: str, value: float | list[int], expected: str, encoders: Path
+) -> None:
+    found = re.escape(str(value[-1] if isinstance(value, list) else value))
+    with pytest.raises(SERZooError, match=rf"--model\.{argument} {found} makes no sense; expected {expected}\."):
         small_model(name, encoders, **{argument: value})
 
 

@@ -190,9 +190,9 @@ def test_without_a_bilstm_acoustic_frames_pass_linear_layers_alone(kind: str, tm
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"lstm_layers": -2}, r"--model\.lstm_layers -2 makes no sense; expected 1 or more"),
+        ({"lstm_layers": -2}, r"--model\.lstm_layers -2 makes no sense; expected 1 to 1,000"),
         ({"state_stride": 0}, r"--model\.state_stride 0 makes no sense; expected 1 or more"),
-        ({"blocks": -1}, r"--model\.blocks -1 makes no sense; expected 0 or more"),
+        ({"blocks": -1}, r"--model\.blocks -1 makes no sense; expected 0 to 1,000"),
         ({"fusion_dropout": 1.5}, r"--model\.fusion_dropout 1\.5 makes no sense; expected 0 to 1"),
         ({"block_dropout": float("nan")}, r"--model\.block_dropout nan makes no sense"),
         ({"hop": 0.0}, r"--model\.hop 0 makes no sense"),

@@ -95,6 +95,7 @@ def test_dropout_acts_in_training_only(tmp_path: Path) -> None:
         {"windows": (0.05, 0.0)},
         {"windows": (0.05, 1e-5)},
         {"windows": (math.inf,)},
+        {"windows": (1e5,)},
         {"mels": 7},
         {"channels": (4, 4)},
         {"eca": (0,)},
