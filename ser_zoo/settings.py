@@ -39,7 +39,14 @@ PASSING_SETTINGS = (
 
 
 class _Loader(yaml.SafeLoader):
-    """Refuses a key that stands twice in a mapping, of which YAML's own loader silently keeps the last."""
+    """Refuses what has no end, and a key that stands twice in a mapping, of which YAML's own loader silently keeps the last."""
+
+    def compose_node(self, parent: Any, index: Any) -> Any:
+        mark = self.peek_event().start_mark
+        node = super().compose_node(parent, index)
+        if node is not None and node.end_mark is None:
+            raise yaml.composer.ComposerError("in an alias", mark, "it stands for what it is a part of; leave it out", mark)
+        return node
 
     def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:
         node = super().compose_mapping_node(anchor)
@@ -57,7 +64,7 @@ def load_yaml(text: str) -> Any:
     """What the text of a YAML file that somebody wrote holds.
 
     Raises:
-        yaml.YAMLError: it is no YAML, or has a key twice.
+        yaml.YAMLError: it is no YAML, has a key twice, or an alias in what that stands for.
     """
     return yaml.load(text, _Loader)
 

@@ -21,10 +21,10 @@ from ser_zoo.evaluation.search import (
     BEST,
     Planned,
     Trial,
-    first_values,
     ranked,
     read_sweep,
     run_search,
+    sample_values,
 )
 from ser_zoo.settings import PASSING, as_arguments, deciding
 
@@ -57,8 +57,8 @@ def run(argv: Sequence[str]) -> int:
             else f"{options.sweep}, parameters: {fixed[0]} decides no score, and cannot be searched. Leave it out."
         )
     base = [*expand_names(sweep.base), *given]
-    parser, settings = parse([*base, *as_arguments(first_values(sweep))])
-    # What no run or trainer accepts ends it here, and not as a failed trial in a study.
+    # What no parser, run or trainer accepts ends it here, and not as a failed trial in a study.
+    (parser, settings), *_ = [parse([*base, *as_arguments(values)]) for values in sample_values(sweep)]
     make_trainer({**plan_of(parser, settings).trainer, "logger": False, "enable_checkpointing": False})
     if str(settings.trainer.devices) not in ("auto", "1") or settings.trainer.num_nodes != 1:
         raise SERZooError("A search trains on one device. Leave --trainer.devices and --trainer.num_nodes out.")

@@ -372,7 +372,7 @@ def load(path: Path, corpus: Corpus) -> Manifest:
             "another content."
         )
     base = _base(corpus)
-    rows = csv.reader(io.StringIO(body.decode(errors="surrogateescape"), newline=""))
+    rows = _lines(body.decode(errors="surrogateescape"))
     if tuple(next(rows, ())) != COLUMNS:
         raise CorpusError(f"The manifest {path} has other columns than this version writes.")
     manifest = Manifest([], [], {}, {}, names, reader, notes, path)
@@ -394,6 +394,14 @@ def load(path: Path, corpus: Corpus) -> Manifest:
         else:
             (manifest.folders if kind == "folder" else manifest.files)[where] = Stamp(int(size), int(mtime))
     return manifest
+
+
+def _lines(text: str) -> Iterator[list[str]]:
+    usual = csv.field_size_limit(len(text) + 1)  # what a release says of an utterance may be longer
+    try:
+        yield from csv.reader(io.StringIO(text, newline=""))
+    finally:
+        csv.field_size_limit(usual)
 
 
 def _told(form: object, name: object, part: object) -> str:

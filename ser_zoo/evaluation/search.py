@@ -177,12 +177,14 @@ def read_sweep(path: Path) -> Sweep:
     return Sweep(method, name, space, base, warmup, hashlib.sha256(text.encode()).hexdigest()[:12])
 
 
-def first_values(sweep: Sweep) -> dict[str, Any]:
-    """One point of the space."""
-    return {
-        key: given["values"][0] if "values" in given else given.get("value", given.get("min"))
+def sample_values(sweep: Sweep) -> list[dict[str, Any]]:
+    """Points of the space, as few as have every value that is listed in it; the first has the first of each."""
+    listed = {
+        key: given["values"] if "values" in given else [given.get("value", given.get("min"))]
         for key, given in sweep.space.items()
     }
+    most = max(map(len, listed.values()))
+    return [{key: values[min(place, len(values) - 1)] for key, values in listed.items()} for place in range(most)]
 
 
 def run_search(

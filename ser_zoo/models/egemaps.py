@@ -46,10 +46,12 @@ from torch.nn import functional as F
 
 from ser_zoo.errors import SERZooError
 from ser_zoo.features import Frames
+from ser_zoo.models.checks import expect_between
 from ser_zoo.models.linear import Head, LinearModule
 from ser_zoo.models.optim import Optim
 
 SHORTEST = 0.06  # seconds of the longest analysis frame of the set, that of the pitch
+HIGHEST = 1_000  # Hz of the pitch that the set looks for; at rates of a few Hz openSMILE ends the process
 LARGEST = 32_767 / 32_768  # the largest 16-bit sample
 
 
@@ -121,4 +123,5 @@ class Egemaps(LinearModule):
         optim: Optim = Optim(lr=3e-2, optimizer="adam", weight_decay=0.1, schedule="cosine"),  # noqa: B008 - frozen
     ) -> None:
         super().__init__(labels, EgemapsFunctionals(sample_rate), EgemapsFunctionals.size, head, sample_rate, optim)
+        expect_between(2 * HIGHEST, sample_rate=sample_rate)
         self.save_hyperparameters()

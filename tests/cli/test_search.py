@@ -13,7 +13,7 @@ from ser_zoo.cli import search as command_line
 from ser_zoo.cli.fit import parse
 from ser_zoo.data import SERDataModule
 from ser_zoo.evaluation import read_result
-from ser_zoo.evaluation.search import Trial, first_values, read_sweep
+from ser_zoo.evaluation.search import Trial, read_sweep, sample_values
 from ser_zoo.models.base import SERModule
 from ser_zoo.settings import PASSING, PASSING_SETTINGS, as_arguments
 from tests.cli.commands import QUICK, SMALL_CNN, fit_command
@@ -239,6 +239,16 @@ def test_what_makes_no_search_is_refused(
     assert not (tmp_path / "s").exists()
 
 
+def test_a_value_that_is_refused_ends_a_search_wherever_it_stands_in_its_list(
+    small_emo_db: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    space = {"model.optim.lr": {"values": [0.1, 0.2, 0.3]}, "model.optim.optimizer": {"values": ["adam", "nope"]}}
+    with pytest.raises(SystemExit):
+        main(search_command(tmp_path, small_emo_db, parameters=space))
+    assert "--model.optim.optimizer nope: expected one of adamw, adam" in capsys.readouterr().err
+    assert not (tmp_path / "s").exists()
+
+
 @pytest.mark.parametrize(
     ("argument", "told"),
     [
@@ -301,7 +311,7 @@ def test_an_unknown_argument_in_a_sweep_ends_it_before_any_trial(small_emo_db: P
 def test_the_recipes_for_sweeps_name_arguments_that_fit_has(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(ROOT)
     sweep = read_sweep(path)
-    _, options = parse([*sweep.base, *as_arguments(first_values(sweep))])
+    _, options = parse([*sweep.base, *as_arguments(sample_values(sweep)[0])])
     assert options.model.name == path.stem
     assert options.model.optim.lr == pytest.approx(sweep.space["model.optim.lr"]["min"])
     recipe = yaml.safe_load(path.read_text())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import os
 import shutil
@@ -85,6 +86,14 @@ def test_every_field_of_an_utterance_comes_back(tmp_path_factory: pytest.TempPat
     found = load(path, corpus)
     assert found.entries == [entry]
     assert (found.extra, found.names, found.reader, found.notes) == ([corpus.root / "y.wav"], "names", "reader", ["a note"])
+
+
+def test_a_text_beyond_what_csv_reads_by_itself_comes_back(corpus: EmoDB) -> None:
+    row = Utterance(id="1", path=corpus.root / "x.wav", speaker="1", label="anger", original_label="W", text='"' + 50_000 * "ä")
+    usual = csv.field_size_limit()
+    path = write(Manifest([Entry(row, Stamp(0, 0), Measured(1, 1, ""))], [], {}, {}, "", ""), corpus)
+    assert load(path, corpus).utterances == [row]
+    assert csv.field_size_limit() == usual
 
 
 def test_a_recording_outside_the_root_keeps_its_absolute_path(corpus: EmoDB, tmp_path: Path) -> None:

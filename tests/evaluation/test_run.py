@@ -358,9 +358,7 @@ UNFIT = [StochasticWeightAveraging(0.1), LearningRateFinder(), BackboneFinetunin
 
 
 @pytest.mark.parametrize("callback", UNFIT)
-def test_callbacks_that_would_change_no_row_or_fail_are_refused(
-    callback: Callback, small_emo_db: Path, tmp_path: Path
-) -> None:
+def test_callbacks_that_would_change_no_row_or_fail_are_refused(callback: Callback, small_emo_db: Path, tmp_path: Path) -> None:
     run = Run("mfcc_stats", trainer={**QUIET, "callbacks": callback})
     with pytest.raises(RunError, match=rf"--trainer\.callbacks {type(callback).__name__} does not work here: it "):
         run_fold(run, small_data(small_emo_db, sample_rate=16_000), tmp_path)

@@ -223,6 +223,7 @@ def test_a_choice_that_there_is_not_is_refused(name: str, encoders: Path) -> Non
         ("cnn_attn", "coefficients", 129, "1 to 128"),  # beyond the bands they would be rounding errors and copies
         ("hump_cat", "coefficients", 65, "1 to 64"),
         ("co_attn", "sample_rate", 4000, "8000 or more"),
+        ("egemaps", "sample_rate", 1, "2000 or more"),
         ("co_attn", "lstm_layers", 2**31, "1 to 1,000"),
         ("hump_cat", "blocks", 1001, "0 to 1,000"),
         ("area_attn", "mels", 10**400, "4 to 1,000,000"),
