@@ -29,7 +29,8 @@ class Optim:
         loss: cross_entropy, or focal: (1 - p_y)^gamma * CE (Lin et al. 2017); with soft or smoothed targets t the sum of
             t_c * (1 - p_c)^gamma * -log p_c over the classes.
         focal_gamma: gamma of the focal loss.
-        class_weights: balanced weighs a class by N / (C * N_c) of the training speakers, and by 1 where they have none of it.
+        class_weights: balanced weighs a class by N / (C * N_c) of the training speakers, and by 1 where they have none of it;
+            of soft or smoothed targets each class's share by its own weight, so that smoothing pulls towards rare classes.
         label_smoothing: share of the target spread over all classes.
         mixup: mix clips in pairs, features and labels, by shares of Beta(mixup, mixup) (Zhang et al. 2018); 0: none.
         linear_delta: add to a clip's features this times the difference of the means over time of two other clips of one
