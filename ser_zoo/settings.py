@@ -42,10 +42,10 @@ class _Loader(yaml.SafeLoader):
     """Refuses what has no end, and a key that stands twice in a mapping, of which YAML's own loader silently keeps the last."""
 
     def compose_node(self, parent: Any, index: Any) -> Any:
-        mark = self.peek_event().start_mark
         node = super().compose_node(parent, index)
         if node is not None and node.end_mark is None:
-            raise yaml.composer.ComposerError("in an alias", mark, "it stands for what it is a part of; leave it out", mark)
+            told = "an alias in it stands for all of it; leave that out"
+            raise yaml.composer.ComposerError("in a value", node.start_mark, told, node.start_mark)
         return node
 
     def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:

@@ -141,10 +141,8 @@ def _run(argv: Sequence[str] | None) -> int:
             print("ser-zoo: interrupted", file=sys.stderr)
             return 130
         except (MemoryError, RuntimeError) as error:
-            if not isinstance(error, MemoryError) and not NO_MEMORY.search(str(error)):
+            if (reason := _explained(error)) is None:
                 raise
-            lack = str(error) or "of Python"
-            reason = f"Not enough memory here ({lack}). Expected room for the network and a batch; make them smaller."
             print(f"ser-zoo: error: {reason}", file=sys.stderr)
             return 1
         except OSError as error:  # a folder that may not be written to
@@ -153,3 +151,14 @@ def _run(argv: Sequence[str] | None) -> int:
             reason = f"Cannot use {error.filename}: {error.strerror}. Expected a place that can be read and written."
             print(f"ser-zoo: error: {reason}", file=sys.stderr)
             return 1
+
+
+def _explained(error: Exception) -> str | None:
+    """What the user can do about an error that Python or torch has no class of its own for; None where that is nothing."""
+    told = str(error)
+    if isinstance(error, MemoryError) or NO_MEMORY.search(told):
+        lack = told or "of Python"
+        return f"Not enough memory here ({lack}). Expected room for the network and a batch; make them smaller."
+    if "home directory" in told:  # Path.expanduser
+        return "A path begins with ~ and a name that no user has. Expected ~/ for your own folder, or a path without it."
+    return None

@@ -531,7 +531,7 @@ def test_names_are_also_found_in_a_configuration_that_writes_them_with_dots(tmp_
         ("", "is empty. Expected arguments of ser-zoo fit"),
         ("- data.fold=2", "holds ['data.fold=2']. Expected arguments of ser-zoo fit"),
         ("1: 2", "has the key 1. Expected arguments of ser-zoo fit"),
-        ("data: &d {fold: 2, augment: *d}", "it stands for what it is a part of"),
+        ("data: &d {fold: 2, augment: *d}", "an alias in it stands for all of it"),
         ("data: {fold: 2, batch_size: 4, fold: 3}", "the key 'fold' stands there twice"),
         ("data: {fold: 2}\nmodel: {}\ndata: {batch_size: 4}", "the key 'data' stands there twice"),
         ("trainer:", "has trainer: null. Expected its arguments below it, or to leave it out."),

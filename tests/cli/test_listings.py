@@ -83,6 +83,11 @@ def test_output_that_goes_to_a_full_disk_is_told_of_in_one_line(arguments: str) 
         (InterruptedRunError("Interrupted. Repeat the command."), 130, "error: Interrupted. Repeat the command."),
         (MemoryError(), 1, "error: Not enough memory here (of Python). Expected room for the network and a batch"),
         (RuntimeError("CUDA out of memory. Tried"), 1, "error: Not enough memory here (CUDA out of memory. Tried). Expected"),
+        (
+            RuntimeError("Could not determine home directory."),
+            1,
+            "error: A path begins with ~ and a name that no user has",
+        ),
         (OSError(28, "No space left on device"), 1, "error: Cannot write: No space left on device. Expected room"),
         (PermissionError(13, "Permission denied", "/a/b"), 1, "error: Cannot use /a/b: Permission denied. Expected a place"),
     ],
