@@ -623,6 +623,8 @@ def _trainer(run: Run, folder: Path, callbacks: Sequence[Callback], curves: str 
     trainer = make_trainer({**arguments, "callbacks": added})
     if type(trainer.strategy.checkpoint_io) is TorchCheckpointIO:
         trainer.strategy.checkpoint_io = WholeCheckpoints()
+    # With max_steps it takes a checkpoint for one from within an epoch, and would pass over the next. Ours are of epochs' ends.
+    vars(trainer.fit_loop)["_iteration_based_training"] = _by_epochs
     # Lightning takes bfloat16 where a processor is asked for float16, and the row would say what was asked for.
     asked = str(arguments.get("precision"))
     if trainer.precision not in PRECISIONS or (trainer.precision == "bf16-mixed" and "bf16" not in asked):
@@ -632,6 +634,11 @@ def _trainer(run: Run, folder: Path, callbacks: Sequence[Callback], curves: str 
             "Expected 32-true, bf16-mixed, or on a GPU 16-mixed."
         )
     return trainer
+
+
+def _by_epochs() -> bool:
+    """The answer of Lightning's ``_iteration_based_training`` without max_steps; a function that further processes can get."""
+    return False
 
 
 def _listed(folds: Iterable[int]) -> str:

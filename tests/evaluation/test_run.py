@@ -82,6 +82,25 @@ def test_a_run_that_was_moved_keeps_its_best_epoch(small_emo_db: Path, tmp_path:
     assert not (tmp_path / "before").exists()
 
 
+@pytest.mark.parametrize("refit", [False, True])
+def test_a_run_whose_steps_are_bounded_goes_on_with_the_next_epoch(refit: bool, small_emo_db: Path, tmp_path: Path) -> None:
+    """With max_steps, which probe has by default, Lightning passes over the epoch after the checkpoint that it goes on from."""
+    data = small_data(small_emo_db, sample_rate=16_000)
+    constant, bounded = {"optim": Optim(lr=0.01)}, {**QUIET, "max_epochs": 4, "max_steps": 1000}
+    whole = Run("mfcc_stats", constant, bounded, seed=3, monitor="last", refit=refit)
+    expected = run_fold(whole, data, tmp_path / "whole")
+    assert run_fold(replace(whole, trainer={**whole.trainer, "max_epochs": 2}), data, tmp_path / "part") is not None
+    (tmp_path / "part" / "result.json").unlink()
+    row = run_fold(whole, data, tmp_path / "part", resume=True)
+    assert row is not None
+    assert expected is not None
+    assert (row["selection"], row["calibration"]) == (expected["selection"], expected["calibration"])
+    for name in ("last.ckpt", *(["refit.ckpt"] if refit else [])):
+        one, other = (torch.load(tmp_path / run / "checkpoints" / name, weights_only=True) for run in ("whole", "part"))
+        assert (one["epoch"], one["global_step"]) == (other["epoch"], other["global_step"])
+        assert all(torch.equal(value, other["state_dict"][key]) for key, value in one["state_dict"].items())
+
+
 def test_a_run_does_not_go_on_where_the_data_now_test_speakers_who_trained_it(tmp_path: Path) -> None:
     def data(**sides: str) -> SERDataModule:
         rows = [f"{who}/{label}.wav,{label},{who},{side}" for who, side in sides.items() for label in ("anger", "fear")]
