@@ -346,9 +346,13 @@ def _apart(root: Path, folds: Sequence[int], config: Callable[[int], str]) -> st
         if fold not in folds and (not joined or file.parent.with_suffix(".json").is_file()):
             continue
         try:
-            begun = yaml.safe_load(file.read_text(encoding="utf-8")) or {}
+            begun = yaml.safe_load(file.read_text(encoding="utf-8"))
         except (yaml.YAMLError, UnicodeDecodeError) as error:
             return f"fold {fold}, whose {file.name} is damaged ({type(error).__name__})"
+        if begun is None:
+            if any(path != file and not path.name.startswith(".") for path in file.parent.iterdir()):
+                return f"fold {fold}, whose {file.name} is damaged (it is empty)"
+            continue  # a fold that was taken, and stopped before its configuration was written
         before, now = deciding(begun), deciding(yaml.safe_load(config(fold)))
         if differing := sorted(key for key in before.keys() | now.keys() if before.get(key) != now.get(key)):
             changes = "; ".join(f"{key} was {before.get(key)}, is {now.get(key)}" for key in differing[:5])

@@ -270,6 +270,29 @@ def test_a_damaged_configuration_is_nothing_to_go_on_under(
     assert "fold 1, whose config.yaml is damaged (ParserError)" in capsys.readouterr().err
 
 
+def test_a_fold_that_was_stopped_before_its_configuration_was_written_is_begun(
+    run: Path, small_emo_db: Path, tmp_path: Path
+) -> None:
+    """An empty ``config.yaml`` takes a fold, and is all that a kill or a full disk leaves of one there."""
+    shutil.copytree(run, tmp_path / "r")
+    for fold in (3, 4):
+        (tmp_path / "r" / f"fold-{fold}").mkdir()
+        (tmp_path / "r" / f"fold-{fold}" / "config.yaml").touch()
+    (tmp_path / "r" / "fold-3" / ".config.0123456789ab.tmp.yaml").write_text("seed")  # half of it
+    assert main(fit_command(small_emo_db, tmp_path / "r", "--folds=2,3", "--ckpt_path=last")) == 0
+    assert yaml.safe_load((tmp_path / "r" / "fold-3" / "config.yaml").read_text())["data"]["fold"] == 3
+    assert (tmp_path / "r" / "fold-3" / "result.json").is_file()
+
+
+def test_an_empty_configuration_beside_a_checkpoint_is_damaged(
+    run: Path, small_emo_db: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.copytree(run, tmp_path / "r")
+    (tmp_path / "r" / "fold-2" / "config.yaml").write_text("")  # after a power cut
+    assert main(fit_command(small_emo_db, tmp_path / "r", "--data.fold=2", "--ckpt_path=last")) == 1
+    assert "fold 2, whose config.yaml is damaged (it is empty)" in capsys.readouterr().err
+
+
 def test_what_decides_no_number_may_differ_when_a_run_goes_on(
     run: Path, small_emo_db: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
