@@ -15,6 +15,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import os
 import shutil
 import time
 import traceback
@@ -278,6 +279,7 @@ def _open_study(sweep: Sweep, folder: Path) -> optuna.Study:
     import optuna
     from optuna.storages.journal import JournalFileBackend
 
+    _mend(folder / JOURNAL)
     return optuna.create_study(
         storage=optuna.storages.JournalStorage(JournalFileBackend(str(folder / JOURNAL))),
         study_name="search",
@@ -288,6 +290,19 @@ def _open_study(sweep: Sweep, folder: Path) -> optuna.Study:
         if sweep.warmup is None
         else optuna.pruners.MedianPruner(n_startup_trials=5, n_warmup_steps=sweep.warmup),
     )
+
+
+def _mend(journal: Path) -> None:
+    """Remove what a search that was killed, or found no room, has left of a write; nobody else writes under our own lock.
+
+    Optuna would wait for its lock, a link that leads nowhere from a relative path, without end, and write on after half a line.
+    """
+    for left in journal.parent.glob(f"{journal.name}.lock*"):
+        left.unlink()
+    if journal.is_file():
+        content = journal.read_bytes()
+        if (whole := content.rfind(b"\n") + 1) < len(content):
+            os.truncate(journal, whole)
 
 
 def _sampler(sweep: Sweep, seed: int, done: int) -> optuna.samplers.BaseSampler:

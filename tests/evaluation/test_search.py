@@ -273,6 +273,20 @@ def test_an_interrupted_search_ends_like_an_uninterrupted_one(method: str, searc
     assert (account["trials"], account["failed"]) == (14, 0)
 
 
+def test_a_search_goes_on_from_a_journal_in_whose_midst_another_was_killed(searcher: Searcher) -> None:
+    whole = [(trial.values, trial.value) for trial in searcher(by_rate, 4, "whole")[0]]
+    searcher(by_rate, 2, "parts")
+    journal = searcher.folder / "parts" / "journal.log"
+    with journal.open("a") as file:
+        file.write('{"op_code":8,"work')
+    # Optuna's own lock, as it makes it of a relative --study.
+    journal.with_name("journal.log.lock").symlink_to("parts/journal.log")
+    for trials in (3, 4):
+        parts = [(trial.values, trial.value) for trial in searcher(by_rate, trials, "parts")[0]]
+    assert parts == whole
+    assert not list(journal.parent.glob("*lock*"))
+
+
 def test_the_same_seed_draws_the_same_and_another_seed_something_else(searcher: Searcher) -> None:
     first, second, other = (
         [trial.values for trial in searcher(by_rate, 3, name, seed=seed)[0]] for name, seed in (("a", 1), ("b", 1), ("c", 2))
