@@ -57,7 +57,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     Returns:
         The exit status: 0; 1 for a mistake that is explained on stderr; 2 for a wrong call; 130 after Ctrl-C, or where SIGTERM
-        has ended a training; 141, as of a tool that the signal ends, where the reader of our output (head, less) has closed it.
+        has ended a training or a test; 141, as of a tool that the signal ends, where the reader of our output (head, less) has
+        closed it.
     """
     _open_closed()
     try:

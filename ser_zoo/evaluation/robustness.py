@@ -38,7 +38,7 @@ from ser_zoo.data.sampler import BucketSampler
 from ser_zoo.errors import RunError, SERZooError
 from ser_zoo.evaluation.callbacks import PredictionCollector
 from ser_zoo.evaluation.result import ROW, commit, protocol_of, read_result, score, versions
-from ser_zoo.evaluation.run import make_trainer
+from ser_zoo.evaluation.run import interruptible, make_trainer
 from ser_zoo.models.base import CHECKPOINT_KEY, SERModule
 from ser_zoo.protocols.base import utterance_of
 from ser_zoo.registry import lookup
@@ -494,7 +494,9 @@ def _test(model: SERModule, side: PerturbedTest, batch_size: int, trainer: Mappi
     loader = DataLoader(side, batch_size=None, sampler=sampler)
     quiet = {"logger": False, "enable_checkpointing": False, "enable_model_summary": False, "enable_progress_bar": False}
     # Not given as a data module, for which the model would keep features.
-    make_trainer({**trainer, **quiet, "callbacks": [collector]}).test(model, loader, verbose=False)
+    tester = make_trainer({**trainer, **quiet, "callbacks": [collector]})
+    with interruptible(tester, resumable=False):
+        tester.test(model, loader, verbose=False)
     return score(collector.batches).confusion
 
 

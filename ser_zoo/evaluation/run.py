@@ -228,7 +228,7 @@ def run_fold(run: Run, data: SERDataModule, folder: Path, config: str = "", resu
         features += model.feature_seconds
         fitted += seconds
     started_test = time.perf_counter()
-    with _interruptible(trainer):
+    with interruptible(trainer):
         trainer.test(model, datamodule=everyone, ckpt_path=tested, verbose=False, weights_only=True)
     durations = {
         "features": features,
@@ -414,7 +414,9 @@ def score_checkpoint(model: SERModule, data: SERDataModule, trainer: Mapping[str
     """
     collector = PredictionCollector()
     quiet = {"logger": False, "enable_checkpointing": False, "enable_model_summary": False}
-    make_trainer({**trainer, **quiet, "callbacks": [collector]}).test(model, datamodule=data, verbose=False)
+    tester = make_trainer({**trainer, **quiet, "callbacks": [collector]})
+    with interruptible(tester, resumable=False):
+        tester.test(model, datamodule=data, verbose=False)
     return score(collector.batches)
 
 
@@ -457,7 +459,7 @@ def _fit(trainer: L.Trainer, model: SERModule, data: SERDataModule, checkpoint: 
     for logger in trainer.loggers:
         logger.log_hyperparams({"data": dict(data.hparams)})
     try:
-        with _interruptible(trainer):
+        with interruptible(trainer):
             trainer.fit(model, datamodule=data, ckpt_path=checkpoint, weights_only=True)
     except (RuntimeError, ValueError) as error:  # it has no error of its own for these
         if not any(words in str(error) for words in ("val_check_interval", "conditioned on metric")):
@@ -469,12 +471,14 @@ def _fit(trainer: L.Trainer, model: SERModule, data: SERDataModule, checkpoint: 
 
 
 @contextmanager
-def _interruptible(trainer: L.Trainer) -> Iterator[None]:
-    """Say how to go on where Ctrl-C ends what the trainer does."""
+def interruptible(trainer: L.Trainer, resumable: bool = True) -> Iterator[None]:
+    """Say how to go on where Ctrl-C ends what the trainer does; where nothing can be gone on with, let it be a Ctrl-C."""
     try:
         yield
     except SystemExit as error:
         if trainer.interrupted:  # Lightning's answer to Ctrl-C
+            if not resumable:
+                raise KeyboardInterrupt from error
             raise InterruptedRunError(f"Interrupted. Repeat the command with --ckpt_path {LAST} to go on.") from error
         raise
 
@@ -500,7 +504,7 @@ def _calibrate(
     Raises:
         RunError: the model gives logits that are not finite.
     """
-    with _interruptible(trainer):
+    with interruptible(trainer):
         loader = data.val_dataloader()
         trainer.predict(model, dataloaders=loader, ckpt_path=checkpoint, return_predictions=False, weights_only=True)
     rows = sorted(

@@ -33,7 +33,7 @@ from ser_zoo.cache import alone, atomic_path
 from ser_zoo.data import SERDataModule
 from ser_zoo.errors import InterruptedRunError, ProtocolError, RunError, SERZooError
 from ser_zoo.evaluation.folders import fold_folder
-from ser_zoo.evaluation.run import Run, train_fold, without_summary
+from ser_zoo.evaluation.run import Run, interruptible, train_fold, without_summary
 from ser_zoo.registry import lookup
 from ser_zoo.settings import deciding, load_yaml
 
@@ -141,7 +141,10 @@ def validate_fold(
     trained = train_fold(run, data, folder, config, resume, callbacks)
     checkpoint = trained.chosen.best_model_path
     # W&B's summary, which a sweep goes by, keeps what is logged last: this, not the last epoch.
-    (values,) = trained.trainer.validate(trained.model, datamodule=data, ckpt_path=checkpoint, verbose=False, weights_only=True)
+    with interruptible(trained.trainer):
+        (values,) = trained.trainer.validate(
+            trained.model, datamodule=data, ckpt_path=checkpoint, verbose=False, weights_only=True
+        )
     if trained.tracker is not None and trained.tracker.run is not None:
         trained.tracker.run.finish()
     return {name: float(values[name]) for name in GOALS} if trained.trainer.is_global_zero else None

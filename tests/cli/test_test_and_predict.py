@@ -4,6 +4,7 @@ import csv
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -14,6 +15,7 @@ from typing import Any
 import pytest
 import soundfile
 import torch
+from lightning.pytorch.utilities.exceptions import SIGTERMException
 
 import ser_zoo
 from ser_zoo.cli import main
@@ -30,6 +32,7 @@ from ser_zoo.inference import (
     predict,
     read_checkpoint,
 )
+from ser_zoo.models.base import SERModule
 from tests.cli.commands import QUICK, fit_command
 from tests.releases import write_emo_db, write_tone
 from tests.tiny import tiny_encoder
@@ -60,6 +63,31 @@ def test_test_gives_the_same_numbers_to_the_last_digit(checkpoint: Path, fused: 
         assert main(["test", "--ckpt_path", str(path), "--output", str(tmp_path / "t.json")]) == 0
         row = read_result(path.parents[1] / "result.json")
         assert json.loads((tmp_path / "t.json").read_text())["metrics"] == row["metrics"]
+
+
+@pytest.mark.parametrize("verb", ["test", "robustness"])
+@pytest.mark.parametrize("ending", [KeyboardInterrupt, SIGTERMException])
+def test_an_interrupted_test_says_so_and_does_not_pass_for_a_finished_one(
+    ending: type[BaseException],
+    verb: str,
+    checkpoint: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Lightning ends the program on its own: after Ctrl-C with exit status 1, after SIGTERM with 0, and without a word."""
+
+    def stopped(*_: object) -> None:
+        raise ending
+
+    monkeypatch.setattr(SERModule, "test_step", stopped)
+    answer = signal.getsignal(signal.SIGINT)
+    try:
+        assert main([verb, "--ckpt_path", str(checkpoint), "--output", str(tmp_path / "t.json")]) == 130
+    finally:
+        signal.signal(signal.SIGINT, answer)  # which Lightning ignores from here on
+    assert "ser-zoo: interrupted" in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize(

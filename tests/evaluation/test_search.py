@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import signal
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -19,6 +20,7 @@ from ser_zoo.data import SERDataModule
 from ser_zoo.errors import InterruptedRunError, ProtocolError, RunError, SERZooError
 from ser_zoo.evaluation import Run, search
 from ser_zoo.evaluation.search import Planned, Sweep, Trial, ranked, read_sweep, run_search, validate_fold
+from ser_zoo.models.base import SERModule
 from ser_zoo.settings import as_arguments, deciding
 from tests.models.small import SMALL
 
@@ -426,6 +428,21 @@ def test_the_score_is_that_of_the_chosen_checkpoint_and_not_of_the_last_weights(
     run = Run("cnn_attn", SMALL["cnn_attn"], QUIET, monitor="val/loss")
     values = validate_fold(run, data, tmp_path / "f", callbacks=[spoiler])
     assert values == pytest.approx(min(spoiler.epochs, key=lambda epoch: epoch["val/loss"]))
+
+
+def test_an_interruption_of_the_last_validation_says_how_to_go_on(
+    small_emo_db: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stopped(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(SERModule, "on_validation_start", lambda model: model.trainer.state.fn == "validate" and stopped())
+    data, answer = SERDataModule("emo_db", str(small_emo_db), sample_rate=16_000, seed=0), signal.getsignal(signal.SIGINT)
+    try:
+        with pytest.raises(InterruptedRunError, match="--ckpt_path last"):
+            validate_fold(Run("mfcc_stats", trainer=QUIET), data, tmp_path / "f")
+    finally:
+        signal.signal(signal.SIGINT, answer)  # which Lightning ignores from here on
 
 
 def test_no_search_where_validation_is_test(searcher: Searcher, small_emo_db: Path, tmp_path: Path) -> None:
