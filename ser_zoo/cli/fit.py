@@ -41,6 +41,7 @@ USAGE = "ser-zoo fit --model NAME --data NAME [ARGUMENTS]"  # a line: all of the
 DESCRIPTION = """Train on the training speakers of a fold, choose the epoch on its validation speakers, test that checkpoint
 on its test speakers, and write the result row; with --refit the model that is tested learns from the validation speakers too,
 once they have chosen. Arguments of an architecture: --model.help NAME."""
+NAMED = {"model": "name", "data": "corpus"}  # group -> its key on which further arguments or their defaults depend
 GROUPS = ("trainer", "model.optim", "model.encoder_options")  # in a configuration also the name of a file of their arguments
 # The demo corpus is made on the spot without a network, and its encoder lies in the package.
 DEMO = {"model.encoder": "pico", "model.layers": [2, 3, 4]}
@@ -91,8 +92,8 @@ def parse(arguments: Sequence[str], exit_on_error: bool = True) -> tuple[Lightni
     Raises:
         SERZooError: model or corpus is missing, or a configuration file cannot be read.
     """
-    model = named(arguments, "model", "name")
-    parser = build_parser(model, named(arguments, "data", "corpus"))
+    model = named(arguments, "model")
+    parser = build_parser(model, named(arguments, "data"))
     parser.exit_on_error = exit_on_error
     options = parser.parse_args(list(arguments))
     if model is None or options.data.corpus is None:
@@ -384,30 +385,31 @@ def value_of(arguments: Sequence[str], option: str) -> str | None:
     return found
 
 
-def named(arguments: Sequence[str], group: str, key: str) -> str | None:
+def named(arguments: Sequence[str], group: str) -> str | None:
     """A name on which further arguments or their defaults depend: the last one that an option or a configuration file gives.
 
     Args:
         arguments: after ``expand_names``.
         group: ``model`` or ``data``.
-        key: of the name in its group.
 
     Raises:
         SERZooError: a configuration file cannot be read, has a key twice, or something else than a group where one is expected.
     """
-    found = None
+    found, name = None, f"{group}.{NAMED[group]}"
     for index, argument in enumerate(arguments):
         option, equals, value = argument.partition("=")
         if not equals:
             value = arguments[index + 1] if index + 1 < len(arguments) else ""
-        if option == f"--{group}.{key}":
+        if option == f"--{name}":
             found = value
         elif option in ("-c", "--config") and value:
-            found = _named_in_config(Path(value), group, key) or found
+            given = _read_config(Path(value)).get(name)
+            found = found if given is None else str(given)
     return found
 
 
-def _named_in_config(path: Path, group: str, key: str) -> str | None:
+def _read_config(path: Path) -> dict[str, Any]:
+    """The settings of a configuration, flat."""
     try:
         content = load_yaml(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
@@ -418,18 +420,15 @@ def _named_in_config(path: Path, group: str, key: str) -> str | None:
         raise SERZooError(f"The configuration {path} {what}. {expected}")
     if wrong := [name for name in content if not isinstance(name, str)]:
         raise SERZooError(f"The configuration {path} has the key {wrong[0]}. {expected}")
-    values = content.get(group)
-    if not isinstance(values, dict | None):
-        raise SERZooError(f"The configuration {path} has {group}: {values}. Expected {group}: {{{key}: {values}}}.")
-    pairs = flat(content)
-    for name in GROUPS:  # the parser would take such a value for all of the group
-        if name in pairs and not isinstance(value := pairs[name], str):
+    for group, key in NAMED.items():
+        if not isinstance(value := content.get(group), dict | None):
+            raise SERZooError(f"The configuration {path} has {group}: {value}. Expected {group}: {{{key}: {value}}}.")
+    settings = flat(content)
+    for group in GROUPS:  # the parser would take such a value for all of the group
+        if group in settings and not isinstance(value := settings[group], str):
             told = "null" if value is None else value
-            raise SERZooError(
-                f"The configuration {path} has {name}: {told}. Expected its arguments below it, or to leave it out."
-            )
-    found = pairs.get(f"{group}.{key}")
-    return None if found is None else str(found)
+            raise SERZooError(f"The configuration {path} has {group}: {told}. Expected its arguments below it, or nothing.")
+    return settings
 
 
 def _model_parser(name: str) -> LightningArgumentParser:

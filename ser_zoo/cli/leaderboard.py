@@ -62,11 +62,11 @@ def resolve(arguments: Sequence[str]) -> dict[str, Any]:
     """
     from ser_zoo.cli.fit import named, value_of
 
-    name = named(arguments, "model", "name")
+    name = named(arguments, "model")
     if name is None:
         config = value_of(arguments, "--config")
         raise SERZooError(f"The configuration {config} names no model. Expected model: {{name: NAME}}.")
-    parser = _fit_parser(name, named(arguments, "data", "corpus"))
+    parser = _fit_parser(name, named(arguments, "data"))
     try:
         text = parser.dump(parser.parse_args(list(arguments)), skip_none=False)
     except argparse.ArgumentError as error:

@@ -557,9 +557,9 @@ def test_names_are_also_found_in_a_configuration_that_writes_them_with_dots(tmp_
         ("data: &d {fold: 2, augment: *d}", "an alias in it stands for all of it"),
         ("data: {fold: 2, batch_size: 4, fold: 3}", "the key 'fold' stands there twice"),
         ("data: {fold: 2}\nmodel: {}\ndata: {batch_size: 4}", "the key 'data' stands there twice"),
-        ("trainer:", "has trainer: null. Expected its arguments below it, or to leave it out."),
-        ("trainer: [max_epochs]", "has trainer: ['max_epochs']. Expected its arguments below it, or to leave it out."),
-        ("model: {optim: 3}", "has model.optim: 3. Expected its arguments below it, or to leave it out."),
+        ("trainer:", "has trainer: null. Expected its arguments below it, or nothing."),
+        ("trainer: [max_epochs]", "has trainer: ['max_epochs']. Expected its arguments below it, or nothing."),
+        ("model: {optim: 3}", "has model.optim: 3. Expected its arguments below it, or nothing."),
     ],
 )
 def test_a_configuration_that_could_only_be_read_in_part_is_refused(
