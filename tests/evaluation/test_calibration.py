@@ -373,7 +373,7 @@ def test_a_protocol_that_validates_on_the_test_is_marked(small_emo_db: Path, tmp
 
 
 def test_a_training_that_diverged_is_explained(small_emo_db: Path, tmp_path: Path) -> None:
-    run = Run("cnn_attn", {**SMALL["cnn_attn"], "optim": Optim(lr=1e30)}, QUIET, monitor="last")
+    run = Run("cnn_attn", {**SMALL["cnn_attn"], "optim": Optim(lr=1e6, weight_decay=1e6)}, QUIET, monitor="last")
     data = SERDataModule("emo_db", str(small_emo_db), sample_rate=22_050, seed=0)
     with pytest.raises(RunError, match=r"The training diverged: .*last\.ckpt gives logits that are not finite"):
         run_fold(run, data, tmp_path / "f")

@@ -306,7 +306,9 @@ def test_a_refit_that_fails_ends_its_run_as_failed(small_emo_db: Path, tmp_path:
 
 
 def test_a_training_whose_result_is_refused_ends_its_run_as_failed(small_emo_db: Path, tmp_path: Path) -> None:
-    ended = ser_zoo(*fit_command(small_emo_db, tmp_path / "r", "--wandb", "--model.optim.lr=1e38", epochs=1))
+    command = fit_command(small_emo_db, tmp_path / "r", "--wandb", epochs=4)
+    growing = ["--model.optim.optimizer=adamw", "--model.optim.lr=1e6", "--model.optim.weight_decay=1e6"]
+    ended = ser_zoo(*command, *growing, "--monitor=last")
     assert ended.returncode == 1
     assert "The training diverged" in ended.stderr
     assert Offline(tmp_path / "r" / "fold-1").exit.exit_code == 1
