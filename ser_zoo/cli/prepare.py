@@ -31,14 +31,16 @@ def run(argv: Sequence[str]) -> int:
     options = parser.parse_args(argv)
     corpus = create_corpus(options.name, options.root, options.task)
 
-    from ser_zoo.data.prepare import by_class, instructions, obtain, prepare, unpack_archives
+    from ser_zoo.data.prepare import by_class, instructions, obtain, prepare, tidy, unpack_archives
 
     begin = time.perf_counter()
     empty = not corpus.root.exists() or (corpus.root.is_dir() and not any(corpus.root.iterdir()))
     if archives := unpack_archives(corpus):
         names = short_list([path.name for path in archives])
         print(f"{corpus.title}: unpacked {names} in {corpus.root}, where they are no longer needed.", file=sys.stderr)
-    if corpus.downloads and not corpus.found():
+    if corpus.root.is_dir() and corpus.found():
+        tidy(corpus)
+    elif corpus.downloads:
         for download in corpus.downloads:
             unverified = "" if download.checksum else "; no checksum of it is published, so it is not verified"
             print(f"{corpus.title} ({corpus.licence}): {download.url}{unverified}", file=sys.stderr)

@@ -8,7 +8,7 @@ import warnings
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from importlib.util import find_spec
 from pathlib import Path
@@ -225,8 +225,8 @@ def obtain(corpus: Corpus) -> None:
             f"{corpus.title} is not downloaded to {root}, which holds {found} and not {corpus.layout}. Nothing is overwritten: "
             "move it away, or choose another folder with --root."
         )
-    kept = root.parent / f".{root.name}-downloads"
-    folder, prefix = (root, UNPACKING) if inside else (root.parent, f".{root.name}-incomplete-")
+    kept = _downloads(root)
+    folder, prefix = (root, UNPACKING) if inside else (root.parent, _incomplete(root))
     with _alone_in(folder, prefix, corpus) as work:
         files = [fetch(download, kept / str(number)) for number, download in enumerate(corpus.downloads, start=1)]
         for path, download in zip(files, corpus.downloads, strict=True):
@@ -237,6 +237,24 @@ def obtain(corpus: Corpus) -> None:
         else:
             whole.rename(root)
         shutil.rmtree(kept)
+
+
+def tidy(corpus: Corpus) -> None:
+    """Remove what `obtain` or `unpack_archives`, killed after the release was whole in its root, has left beside and in it."""
+    root = corpus.root.resolve()
+    kept, begin = _downloads(root), (UNPACKING, _incomplete(root))
+    with suppress(CorpusError, OSError):  # of another process that is about to, or where nothing may be looked at or removed
+        if kept.is_dir() or any(path.name.startswith(begin) for folder in (root, root.parent) for path in folder.iterdir()):
+            with _alone_in(root, UNPACKING, corpus), _alone_in(root.parent, _incomplete(root), corpus):
+                shutil.rmtree(kept)
+
+
+def _downloads(root: Path) -> Path:
+    return root.parent / f".{root.name}-downloads"
+
+
+def _incomplete(root: Path) -> str:
+    return f".{root.name}-incomplete-"
 
 
 @contextmanager

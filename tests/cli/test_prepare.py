@@ -18,6 +18,7 @@ import soundfile
 from ser_zoo.cli import main
 from ser_zoo.cli.prepare import listed
 from ser_zoo.corpora import Corpus, Utterance
+from ser_zoo.corpora.base import Download
 from ser_zoo.corpora.emo_db import EmoDB
 from ser_zoo.data import prepare as module
 from ser_zoo.data.prepare import Prepared
@@ -175,6 +176,25 @@ def test_an_open_release_is_fetched(
         assert main(["prepare", "emo_db", "--root", str(tmp_path / "new")]) == 1
         assert "0 of 8 utterances decoded" in capsys.readouterr().out
         assert len(served.asked) == 1
+
+
+@pytest.mark.parametrize("inside", [True, False])
+def test_downloads_that_a_killed_call_has_left_beside_a_whole_release_are_removed(
+    inside: bool, root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = tmp_path / "data"
+    left = data / ".emo_db-downloads" / "1" / "emo_db.zip"
+    work = data / "emo_db" / ".unpacking-x" / "inner" if inside else data / ".emo_db-incomplete-x"
+    shutil.copytree(root, data / "emo_db")
+    work.mkdir(parents=True)
+    left.parent.mkdir(parents=True)
+    left.touch()
+    with serve({}) as served:
+        monkeypatch.setattr(EmoDB, "downloads", (Download(url=f"{served.url}/emo_db.zip"),))
+        assert main(["prepare", "emo_db", "--root", str(data / "emo_db")]) == 1
+        assert served.asked == []
+    assert [path.name for path in data.iterdir()] == ["emo_db"]
+    assert {path.name for path in (data / "emo_db").iterdir()} == {"wav", "ser_zoo_manifest.csv"}
 
 
 def test_a_table_is_prepared(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
