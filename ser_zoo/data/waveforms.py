@@ -11,6 +11,7 @@ import hashlib
 import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -18,7 +19,7 @@ from typing import Any, Literal
 import numpy as np
 from tqdm import tqdm
 
-from ser_zoo.cache import atomic_path, cache_root
+from ser_zoo.cache import atomic_path, cache_root, no_room
 from ser_zoo.corpora.base import Utterance
 from ser_zoo.data.audio import Preparation, Waveform, content_hash, read_audio
 from ser_zoo.errors import AudioError, CorpusError
@@ -74,7 +75,7 @@ def load_waveforms(
 
     Raises:
         AudioError: a recording cannot be decoded and ``skip_bad`` is False.
-        CorpusError: the waveforms exceed ``cache_gib``.
+        CorpusError: the waveforms exceed ``cache_gib``, or cannot be written.
     """
     if cache == "disk":
         return _disk(utterances, preparation, cache_gib, skip_bad)
@@ -124,12 +125,16 @@ def _disk(utterances: Sequence[Utterance], preparation: Preparation, cache_gib: 
     index_file = samples_file.with_suffix(".json")
     index = _whole(samples_file, index_file)
     if index is None:
-        with atomic_path(samples_file) as temporary:
-            index = _write(temporary, utterances, preparation, cache_gib, skip_bad)
-        with atomic_path(index_file) as temporary:
-            temporary.write_text(json.dumps(index), encoding="utf-8")
+        try:
+            with atomic_path(samples_file) as temporary:
+                index = _write(temporary, utterances, preparation, cache_gib, skip_bad)
+            with atomic_path(index_file) as temporary:
+                temporary.write_text(json.dumps(index), encoding="utf-8")
+        except OSError as error:
+            raise CorpusError(no_room("Waveforms", samples_file.parent, error)) from error
         _evict(samples_file, cache_gib)
-    os.utime(samples_file)  # the time of the last use, by which old ones are evicted
+    with suppress(OSError):  # of a cache that somebody else has filled, and that may only be read
+        os.utime(samples_file)  # the time of the last use, by which old ones are evicted
     # An empty file, of a release all of whose recordings are bad, cannot be mapped.
     samples = np.memmap(samples_file, dtype=np.float32, mode="r") if index["spans"] else np.zeros(0, np.float32)
     arrays = {key: samples[start:stop] for key, (start, stop) in index["spans"].items()}
@@ -159,7 +164,7 @@ def _write(path: Path, utterances: Sequence[Utterance], preparation: Preparation
                 index["bad"][utterance.id] = loaded
                 continue
             waveform, index["content"][utterance.id] = loaded
-            waveform.tofile(file)
+            file.write(waveform.tobytes())  # tofile would not say what is wrong with a full disk
             index["spans"][utterance.id] = (position, position + len(waveform))
             position += len(waveform)
             _bounded(position * waveform.itemsize, cache_gib)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 from dataclasses import replace
@@ -266,7 +267,7 @@ def test_all_recordings_may_be_bad(rows: list[Utterance], cache: Path, kind: str
 # Interruptions.
 
 
-@pytest.mark.parametrize("error", [KeyboardInterrupt, OSError])
+@pytest.mark.parametrize("error", [KeyboardInterrupt, MemoryError])
 def test_an_interrupted_writing_leaves_nothing_that_looks_whole(
     rows: list[Utterance], cache: Path, monkeypatch: pytest.MonkeyPatch, error: type[BaseException]
 ) -> None:
@@ -288,3 +289,25 @@ def test_samples_without_an_index_are_not_trusted(rows: list[Utterance], cache: 
     next(cache.glob("*.json")).unlink()  # a writer that was killed between the two
     next(cache.glob("*.f32")).write_bytes(b"\0" * 8)
     assert same(load_waveforms(rows, AS_IT_IS, "disk"), load_waveforms(rows, AS_IT_IS))
+
+
+def test_waveforms_that_find_no_room_are_refused_with_the_place_and_the_reason(rows: list[Utterance], cache: Path) -> None:
+    resource = pytest.importorskip("resource")
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (4096, before[1]))
+    try:
+        with pytest.raises(CorpusError, match=r"Waveforms cannot be written to .*waveforms: .*File too large.*SER_ZOO_CACHE"):
+            load_waveforms(rows, AS_IT_IS, "disk")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert files(cache) == []
+    assert same(load_waveforms(rows, AS_IT_IS, "disk"), load_waveforms(rows, AS_IT_IS, "memory"))
+
+
+def test_a_cache_that_may_only_be_read_is_read(rows: list[Utterance], cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused(*_: object) -> None:
+        raise OSError(errno.EROFS, "Read-only file system")
+
+    kept = load_waveforms(rows, AS_IT_IS, "disk")
+    monkeypatch.setattr(os, "utime", refused)
+    assert same(load_waveforms(rows, AS_IT_IS, "disk"), kept)
