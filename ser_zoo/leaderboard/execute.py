@@ -353,7 +353,8 @@ def _curves(run: Path) -> str:
     versions = sorted(run.glob(f"curves/version_*/{CURVES}"), key=lambda path: int(path.parent.name.removeprefix("version_")))
     for path in versions:
         with path.open(encoding="utf-8", newline="") as file:
-            new = list(csv.DictReader(file))
+            # A line without an end is one that a full disk has cut.
+            new = list(csv.DictReader(line for line in file if line.endswith("\n")))
         if new:
             first = min(int(row["epoch"]) for row in new)
             rows = [row for row in rows if int(row["epoch"]) < first] + new

@@ -528,6 +528,13 @@ def test_learning_curves_of_a_resumed_run_are_joined_by_epoch(tmp_path: Path) ->
     ]
 
 
+@pytest.mark.parametrize("cut", ["2", "2,1.", "2,1.5,0"])
+def test_a_line_of_learning_curves_that_a_full_disk_has_cut_is_left_out(tmp_path: Path, cut: str) -> None:
+    (tmp_path / "curves" / "version_0").mkdir(parents=True)
+    (tmp_path / "curves" / "version_0" / "metrics.csv").write_text(f"epoch,loss,ua\n0,3,\n1,2,\n{cut}")
+    assert execute._curves(tmp_path) == "epoch,loss,ua\n0,3,\n1,2,\n"
+
+
 def test_durations_come_from_cells_else_from_rows(bench: Bench) -> None:
     bench.run([bench.cell(1), bench.cell(2)])
     (bench.result(1) / "cell.json").unlink()
