@@ -352,6 +352,12 @@ def _tar_members(archive: Path, label: str) -> Iterator[tuple[str, IO[bytes] | N
             if not (member.isfile() or member.isdir()):
                 raise _refused(label, f"{member.name} is a link or a device")
             yield member.name, None if member.isdir() else file.extractfile(member)
+        # To tarfile one that was cut off or damaged between two files ends there.
+        assert file.fileobj is not None
+        file.fileobj.seek(file.offset)
+        if file.fileobj.read(tarfile.BLOCKSIZE) != bytes(tarfile.BLOCKSIZE):
+            raise tarfile.ReadError(f"it has no end after {file.offset:,} bytes")
+        file.fileobj.read(FREE_BYTES)  # what fills it up, and the checksum of what packs it; no more, of a bomb
 
 
 def _safe_parts(label: str, name: str) -> list[str]:

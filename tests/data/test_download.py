@@ -309,6 +309,32 @@ def test_an_archive_that_is_cut_off_is_refused(tmp_path: Path, name: str, mode: 
         unpack(whole, tmp_path / "out")
 
 
+@pytest.mark.parametrize("cut", [1024, 1024 + 200])
+def test_a_tar_that_is_cut_off_between_two_files_is_refused(tmp_path: Path, cut: int) -> None:
+    whole = make_tar(tmp_path / "a.tar", (kind("x"), b"1"), (kind("y"), b"2"))
+    whole.write_bytes(whole.read_bytes()[:cut])
+    with pytest.raises(CorpusError, match=r"a\.tar is damaged.*no end"):
+        unpack(whole, tmp_path / "out")
+
+
+def test_a_tar_that_is_damaged_between_two_files_is_refused(tmp_path: Path) -> None:
+    whole = make_tar(tmp_path / "a.tar", (kind("x"), b"1"), (kind("y"), b"2"))
+    content = bytearray(whole.read_bytes())
+    content[1024] ^= 1
+    whole.write_bytes(content)
+    with pytest.raises(CorpusError, match=r"a\.tar is damaged.*no end"):
+        unpack(whole, tmp_path / "out")
+
+
+def test_the_checksum_at_the_end_of_a_packed_tar_is_compared(tmp_path: Path) -> None:
+    whole = make_tar(tmp_path / "a.tar.gz", (kind("x"), CONTENT), mode="w:gz")
+    content = bytearray(whole.read_bytes())
+    content[-8] ^= 1
+    whole.write_bytes(content)
+    with pytest.raises(CorpusError, match=r"a\.tar\.gz is damaged.*CRC"):
+        unpack(whole, tmp_path / "out")
+
+
 def test_a_changed_byte_is_noticed(tmp_path: Path) -> None:
     archive = make_zip(tmp_path / "a.zip", x=CONTENT)
     packed = bytearray(archive.read_bytes())
