@@ -33,6 +33,7 @@ from lightning.pytorch.callbacks import (
     SpikeDetection,
     StochasticWeightAveraging,
     ThroughputMonitor,
+    Timer,
     WeightAveraging,
 )
 from lightning.pytorch.loggers import CSVLogger
@@ -573,8 +574,8 @@ def _refit(
         "limit_val_batches": 0,
         "num_sanity_val_steps": 0,
         **dict.fromkeys(("min_epochs", "min_steps", "max_time")),
-        # One that stops early watches what is not there.
-        "callbacks": [own for own in _own_callbacks(run) if not isinstance(own, EarlyStopping)],
+        # One that stops early watches what is not there, and a timer would cut it short.
+        "callbacks": [own for own in _own_callbacks(run) if not isinstance(own, EarlyStopping | Timer)],
     }
     if (steps := run.trainer.get("max_steps", -1)) > 0:  # of the first training, whose epochs are shorter
         alone["max_steps"] = -(-steps * _steps_of_epoch(run, data) // _steps_of_epoch(run, first))

@@ -129,6 +129,7 @@ def test_an_epoch_that_was_chosen_early_ends_it_early(small_emo_db: Path, tmp_pa
         ({"max_steps": 2, "max_epochs": 20, "limit_train_batches": 0.5}, 2, 4),
         ({"max_steps": 4, "max_epochs": 20, "accumulate_grad_batches": 3}, 4, 8),
         ({"max_time": "00:00:00:30", "max_epochs": 2}, 2, 8),
+        ({"callbacks": Timer("00:00:00:30"), "max_epochs": 2}, 2, 8),
     ],
 )
 def test_what_bounds_the_first_training_does_not_cut_it_short(
@@ -138,7 +139,8 @@ def test_what_bounds_the_first_training_does_not_cut_it_short(
     witness = Witness()
     monkeypatch.setattr(Timer, "time_elapsed", lambda *_: 60.0 if len(witness.trained) > 1 else 1.0)
     run = small_run(witness, monitor="last")
-    run = replace(run, trainer={**run.trainer, **bound})
+    further = [bound["callbacks"]] if "callbacks" in bound else []
+    run = replace(run, trainer={**run.trainer, **bound, "callbacks": [witness, *further]})
     assert run_fold(run, small_data(small_emo_db, batch_size=16), tmp_path) is not None
     assert [len(training) for training in witness.trained] == [epochs, epochs]
     checkpoint = torch.load(tmp_path / "checkpoints" / "refit.ckpt", weights_only=True)
