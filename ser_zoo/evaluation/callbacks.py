@@ -12,6 +12,8 @@ from lightning.pytorch.callbacks import Callback
 
 from ser_zoo.models.base import Predictions
 
+STOPPED = "stopped"  # of a checkpoint: its training had been told to end
+
 
 class PredictionCollector(Callback):
     """Gathers what all processes give in a test or a prediction."""
@@ -93,9 +95,21 @@ class StopAfter(Callback):
 
 
 class StayStopped(Callback):
-    """Ends a resumed training at once that had been stopped early; Lightning would train one more epoch each time."""
+    """Ends a resumed training at once that had been told to stop; Lightning, which forgets that, would train on."""
+
+    def __init__(self) -> None:
+        self.stopped = False
+
+    def on_save_checkpoint(self, trainer: L.Trainer, pl_module: L.LightningModule, checkpoint: dict[str, Any]) -> None:
+        """Note whether the end was asked for, which min_epochs and min_steps may put off; `StopAfter` asks anew by itself."""
+        bounded = any(isinstance(callback, StopAfter) for callback in vars(trainer)["callbacks"])
+        checkpoint[STOPPED] = trainer.should_stop and not bounded
+
+    def on_load_checkpoint(self, trainer: L.Trainer, pl_module: L.LightningModule, checkpoint: dict[str, Any]) -> None:
+        """Take that up; checkpoints from before it was noted do not have it."""
+        self.stopped = checkpoint.get(STOPPED, False)
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Ask for the end where the patience had run out."""
+        """Ask for the end where it was asked for, or the patience had run out."""
         waited = any(stopping.wait_count >= max(1, stopping.patience) for stopping in trainer.early_stopping_callbacks)
-        trainer.should_stop = trainer.should_stop or waited
+        trainer.should_stop = trainer.should_stop or self.stopped or waited

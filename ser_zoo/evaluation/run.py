@@ -466,6 +466,9 @@ def _fit(trainer: L.Trainer, model: SERModule, data: SERDataModule, checkpoint: 
         if not any(words in str(error) for words in ("val_check_interval", "conditioned on metric")):
             raise
         raise RunError(f"The trainer refuses its arguments: {error}") from error
+    # Where nothing was left to train, as max_steps or max_time had ended it, the checkpoint's last epoch counts as begun alone.
+    epochs: Any = trainer.fit_loop.epoch_progress.current
+    epochs.completed = epochs.processed
     # It would answer every checkpoint that is loaded from now on by the weights that it has averaged, as for a training.
     given: list[Callback] = vars(trainer)["callbacks"]
     given[:] = [callback for callback in given if not isinstance(callback, WeightAveraging)]

@@ -22,6 +22,7 @@ from lightning.pytorch.callbacks import (
     ModelCheckpoint,
     SpikeDetection,
     StochasticWeightAveraging,
+    Timer,
 )
 from lightning.pytorch.trainer.states import TrainerStatus
 from lightning.pytorch.utilities import rank_zero_only
@@ -65,6 +66,55 @@ def test_a_run_without_patience_stops_at_the_first_epoch_that_is_no_better(
         row = run_fold(run, data, tmp_path, resume=resume)
         assert row is not None
         assert (row["selection"]["epoch"], row["selection"]["epochs"]) == (0, epochs)
+        (tmp_path / "result.json").unlink()
+
+
+class EndAfterFirst(Callback):
+    """Asks for the end after the first epoch, whatever the scores."""
+
+    def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        trainer.should_stop = trainer.should_stop or trainer.current_epoch == 0
+
+
+def above_nothing() -> Callback:
+    """Ends after the first epoch by a threshold, of which no patience knows."""
+    return EarlyStopping("val/loss", patience=9, stopping_threshold=1000.0)
+
+
+@pytest.mark.parametrize(
+    ("ending", "epochs"),
+    [
+        ({"max_steps": 5}, 2),
+        ({"max_time": "00:00:00:30"}, 1),
+        ({"callbacks": above_nothing}, 1),
+        ({"callbacks": EndAfterFirst}, 1),
+    ],
+)
+def test_a_run_that_was_interrupted_after_its_training_has_as_many_epochs(
+    ending: dict[str, Any], epochs: int, small_emo_db: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Lightning leaves the last one out where nothing is left to train, and trains one more where a callback had ended it."""
+    monkeypatch.setattr(Timer, "time_elapsed", lambda timer, *_: 60.0 if timer.start_time() or timer._offset else 0.0)
+    data = small_data(small_emo_db, sample_rate=16_000, batch_size=16)  # three steps an epoch
+    run, rows = Run("mfcc_stats", {"optim": Optim(lr=0.01)}, {**QUIET, **ending}, seed=3), []
+    for resume in (False, True):
+        row = run_fold(run, data, tmp_path, resume=resume)
+        assert row is not None
+        rows.append(row)
+        (tmp_path / "result.json").unlink()
+    assert rows[0]["selection"]["epochs"] == epochs
+    assert rows[1]["selection"] == rows[0]["selection"]
+
+
+def test_a_run_whose_end_is_put_off_ends_no_later_when_it_goes_on(small_emo_db: Path, tmp_path: Path) -> None:
+    """By min_epochs, say: that the end was asked for holds on, though the scores may have improved since then."""
+    data = small_data(small_emo_db, sample_rate=16_000, batch_size=16)
+    bounds = {**QUIET, "min_epochs": 4, "callbacks": EndAfterFirst}
+    whole = Run("mfcc_stats", {"optim": Optim(lr=0.01)}, bounds, seed=3, monitor="last")
+    for max_epochs, expected in ((3, 3), (6, 4)):
+        row = run_fold(replace(whole, trainer={**bounds, "max_epochs": max_epochs}), data, tmp_path, resume=True)
+        assert row is not None
+        assert row["selection"]["epochs"] == expected
         (tmp_path / "result.json").unlink()
 
 
