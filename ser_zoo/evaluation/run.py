@@ -13,6 +13,7 @@ import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -39,6 +40,7 @@ from lightning.pytorch.callbacks import (
 from lightning.pytorch.loggers import CSVLogger
 from lightning.pytorch.plugins import TorchCheckpointIO
 from lightning.pytorch.utilities import rank_zero_only, rank_zero_warn
+from torch import Tensor
 
 from ser_zoo.cache import write_json
 from ser_zoo.data import SERDataModule
@@ -618,6 +620,10 @@ def _trainer(run: Run, folder: Path, callbacks: Sequence[Callback], curves: str 
     for kind, reason in UNFIT.items():
         if any(isinstance(callback, kind) for callback in own):
             raise RunError(f"--trainer.callbacks {kind.__name__} does not work here: it {reason}. Leave it out.")
+    for averaging in (callback for callback in own if isinstance(callback, WeightAveraging)):
+        averages = vars(averaging)["_kwargs"]
+        if (average := averages.get("avg_fn")) is not None:
+            averages["avg_fn"] = partial(_exact, average)
     added: list[Callback] = [*own, *callbacks, StepSeed(run.seed), StayStopped()]
     if run.patience is not None:
         # Not strict: where no epoch is validated, `train_fold` says so.
@@ -642,6 +648,11 @@ def _trainer(run: Run, folder: Path, callbacks: Sequence[Callback], curves: str 
             "Expected 32-true, bf16-mixed, or on a GPU 16-mixed."
         )
     return trainer
+
+
+def _exact(average: Callable[..., Tensor], averaged: Tensor, current: Tensor, number: Tensor | int) -> Tensor:
+    """An average that leaves equal values as they are, such as those of a frozen encoder, where its own would round them."""
+    return torch.where(averaged == current, current, average(averaged, current, number))
 
 
 def _by_epochs() -> bool:

@@ -29,6 +29,7 @@ from ser_zoo.models.optim import Optim, warm_cosine
 from ser_zoo.registry import on_default
 
 CHECKPOINT_KEY = "ser_zoo"
+WEIGHTS = {"state_dict", "current_model_state"}  # of a checkpoint; the second where the first has averages
 
 
 @dataclass(frozen=True)
@@ -409,7 +410,8 @@ class SERModule(FeatureModule):
         if self.encoder is not None:
             arguments["encoder_options"] = asdict(self.encoder.options)
             left_out = {ENCODER_PREFIX + key for key in self.encoder.in_source()}
-            checkpoint["state_dict"] = {k: v for k, v in checkpoint["state_dict"].items() if k not in left_out}
+            for part in WEIGHTS & checkpoint.keys():
+                checkpoint[part] = {k: v for k, v in checkpoint[part].items() if k not in left_out}
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Give the encoder the weights back that the checkpoint left out, after proof that they are those of the training.
@@ -436,7 +438,8 @@ class SERModule(FeatureModule):
                 f"{', '.join(differing)}. Pass the folder or hub name of the original with --encoder."
             )
         weights = {ENCODER_PREFIX + key: value for key, value in state.items() if key in left_out}
-        checkpoint["state_dict"] = {**checkpoint["state_dict"], **weights}
+        for part in WEIGHTS & checkpoint.keys():
+            checkpoint[part] = {**checkpoint[part], **weights}
 
     def _encoder_identity(self) -> dict[str, object] | None:
         """Fingerprint of what the source has, hashed once; of trained blocks, which are in the checkpoint, without weights."""

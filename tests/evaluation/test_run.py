@@ -443,6 +443,17 @@ def test_averaged_weights_that_are_chosen_are_also_tested(small_emo_db: Path, tm
     assert row["metrics"] == summarise(again.confusion, model.labels)
 
 
+def test_averaging_leaves_what_is_not_trained_as_it_is(small_emo_db: Path, tmp_path: Path) -> None:
+    """Averages of equal numbers would be rounded: the row named another encoder, and a test of the checkpoint took another."""
+    averaging = {**QUIET, "max_epochs": 2, "callbacks": lambda: EMAWeightAveraging(decay=0.8)}
+    row = run_fold(Run("probe", {"encoder": "pico"}, averaging, seed=3), small_data(small_emo_db, sample_rate=16_000), tmp_path)
+    assert row is not None
+    assert row["encoder"] is not None
+    best = torch.load(tmp_path / "checkpoints" / "best.ckpt", weights_only=True)
+    assert row["encoder"]["weights"] == best[CHECKPOINT_KEY]["encoder"]["weights"]
+    assert not any("encoder" in key for part in ("state_dict", "current_model_state") for key in best[part])
+
+
 def test_a_row_says_what_its_trainer_was_given_that_may_change_a_number(small_emo_db: Path, tmp_path: Path) -> None:
     given = {"min_steps": 1, "max_time": timedelta(hours=1), "val_check_interval": 1.0, "sync_batchnorm": True}
     given |= {"gradient_clip_val": 0.5, "gradient_clip_algorithm": "norm", "limit_train_batches": 1, "num_nodes": 1}
