@@ -1,4 +1,4 @@
-"""Where what can be computed again is kept, how files are written so that nobody reads half of one, and a lock."""
+"""Where what can be computed again is kept, how files are written so that they read back whole, and a lock."""
 
 from __future__ import annotations
 

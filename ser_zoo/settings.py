@@ -1,4 +1,4 @@
-"""Settings as one flat mapping and as arguments, which of them decide a result, and what rows older than a setting had."""
+"""Settings from a file, flat and as arguments, which of them decide a result, and what rows older than a setting had."""
 
 from __future__ import annotations
 

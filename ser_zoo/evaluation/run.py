@@ -622,7 +622,8 @@ def _trainer(run: Run, folder: Path, callbacks: Sequence[Callback], curves: str 
             raise RunError(f"--trainer.callbacks {kind.__name__} does not work here: it {reason}. Leave it out.")
     for averaging in (callback for callback in own if isinstance(callback, WeightAveraging)):
         averages = vars(averaging)["_kwargs"]
-        if (average := averages.get("avg_fn")) is not None:
+        average = averages.get("avg_fn")
+        if average is not None and getattr(average, "func", None) is not _exact:  # an instance may be given for several folds
             averages["avg_fn"] = partial(_exact, average)
     added: list[Callback] = [*own, *callbacks, StepSeed(run.seed), StayStopped()]
     if run.patience is not None:

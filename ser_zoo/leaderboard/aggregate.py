@@ -447,8 +447,8 @@ def _table(kind: Kind, entries: Sequence[Entry]) -> Table:
 def _line(entries: Sequence[Entry]) -> Line:
     complete = [entry for entry in entries if entry.complete]
     # As where two tables of csv have the same classes, or a release lacked recordings.
-    counted = [entry for entry in complete if _tested(entry) == _tested(complete[0])]
-    counted = counted or [max(entries, key=lambda entry: len(entry.folds))]
+    first = [_tested(entry) for entry in complete[:1]]
+    counted = [entry for entry in complete if _tested(entry) in first] or [max(entries, key=lambda entry: len(entry.folds))]
     return Line(tuple(counted), tuple(entry for entry in entries if entry not in counted))
 
 
