@@ -117,6 +117,8 @@ class SpeechEncoder(nn.Module):
         self.sample_rate = int(checkpoint.extractor.sampling_rate)
         self.finetune_from = finetune_from
         self.frozen = finetune_from is None
+        if self.frozen:
+            self.network.given_in = self.feature_dtype
         dropout.use_in(self.network)
         self._trained = self._thaw(finetune_from)
         if self.options.precision == "bfloat16":
@@ -145,12 +147,11 @@ class SpeechEncoder(nn.Module):
                 stack.enter_context(torch.no_grad())
                 stack.enter_context(torch.autocast(waveforms.device.type, torch.bfloat16, enabled=low))
             states, frames = self.network(waveforms, lengths)
-        states = states.float()
-        if self.frozen:
-            states = self._low(states)
+        states = self._low(states) if self.frozen else states.float()
         beyond = ~frame_mask(frames, states.shape[2])
         if bool(beyond.any()):
-            states = states.masked_fill(beyond[:, None, :, None], 0.0)
+            fill = Tensor.masked_fill_ if self.frozen else Tensor.masked_fill  # what gradients go through stays as it is
+            states = fill(states, beyond[:, None, :, None], 0.0)
         return EncoderOutput(states, frames)
 
     @property
@@ -257,10 +258,11 @@ class SpeechEncoder(nn.Module):
 
     def _low(self, states: Tensor) -> Tensor:
         """``states`` in ``feature_dtype``; beyond its range, its largest value."""
+        states = states.to(self.feature_dtype)
         if self.feature_dtype is torch.float32:
             return states
         limit = torch.finfo(self.feature_dtype).max
-        return states.clamp_(-limit, limit).to(self.feature_dtype)
+        return states.clamp_(-limit, limit)
 
 
 def _check(options: EncoderOptions, finetune_from: int | None) -> None:

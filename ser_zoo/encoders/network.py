@@ -25,6 +25,8 @@ class Network(nn.Module):
         width: D of the states.
         description: JSON-able, what besides the weights decides the states.
         blocks: those transformer blocks that the chosen states need, or all.
+        given_in: dtype of the states that it gives; None: as they are computed. Another is rounded to while they are put side
+            by side, which saves a pass over the largest tensor of all.
         longest: frames up to which the states above a block follow from its output and mask alone (`resume`); 0: none do.
     """
 
@@ -33,6 +35,7 @@ class Network(nn.Module):
     width: int
     description: dict[str, object]
     blocks: Sequence[nn.Module]
+    given_in: torch.dtype | None = None
     longest: float = 0
 
     def forward(self, waveforms: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
@@ -94,7 +97,17 @@ class Network(nn.Module):
             hidden = states[number] = first(block(hidden, attention_mask=mask))
         if (norm := self.final_norm()) is not None:
             states[len(self.blocks)] = norm(hidden)
-        return torch.stack([states[layer] for layer in self.layers if layer >= start], dim=1)
+        return self.side_by_side([states[layer] for layer in self.layers if layer >= start])
+
+    def side_by_side(self, states: Sequence[Tensor]) -> Tensor:
+        """L' times (B, T, D) -> (B, L', T, D), in ``given_in``."""
+        if self.given_in is None:
+            return torch.stack(list(states), dim=1)
+        batch, *shape = states[0].shape
+        rounded = states[0].new_empty(batch, len(states), *shape, dtype=self.given_in)
+        for place, state in enumerate(states):
+            rounded[:, place].copy_(state)
+        return rounded
 
 
 def recompute(blocks: Iterable[nn.Module]) -> None:

@@ -150,7 +150,7 @@ class WaveformNetwork(Network):
             states.append(hidden)
         if self.norm_after is not None:
             states[-1] = self.norm_after(hidden)
-        return torch.stack([states[layer] for layer in self.layers], dim=1)
+        return self.side_by_side([states[layer] for layer in self.layers])
 
     def _shortest(self) -> int:
         """Samples that give one frame."""
