@@ -13,6 +13,7 @@ ADDED: Mapping[str, object] = {
     "model.optim.linear_delta": 0.0,
     "model.optim.encoder_rest": 0.0,
     "model.optim.change_below": False,
+    "model.members": 1,
     "model.directions": "acoustic",
     "model.frame_encoder": "bilstm",
     "refit": False,

@@ -29,18 +29,22 @@ Our choices (all of the rest)
     ``batch_norm`` scales u: means over time differ far less between clips than frames do, and are learned slowly as they are.
     ``squash`` takes the tanh of LN(w): a few dimensions of Whisper are far larger than the others and would rule all sums.
     ``clip_dropout`` drops channels of a whole clip: dropout that differs from frame to frame is averaged out over time.
+    ``members``: a deep ensemble (Lakshminarayanan et al., NeurIPS 2017) of all behind the encoder: each has first weights and
+    dropout of its own, the same batches and its own loss; p = mean_m softmax(z_m).
     ``stride`` averages that many neighbouring frames before the RNN, which shortens its loop over time as much.
     Padding reaches nothing: statistics, RNN and softmax are over a clip's own frames.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
 
+from ser_zoo.data import Batch
 from ser_zoo.encoders import EncoderOptions, EncoderOutput, SpeechEncoder
 from ser_zoo.features import Frames, frame_mask
 from ser_zoo.models.base import SERModule
@@ -116,13 +120,19 @@ class TemporalAttention(nn.Module):
         return scores.softmax(1)
 
 
-class CTARNNNetwork(nn.Module):
-    """The network; the arguments are those of ``CTARNN``."""
+class StatesReader(nn.Module):
+    """What reads an encoder's states; the arguments are those of ``CTARNN``, and of the encoder.
+
+    Args:
+        layers: how many states of a frame come in.
+        size: their width.
+    """
 
     def __init__(
         self,
         classes: int,
-        encoder: SpeechEncoder,
+        layers: int,
+        size: int,
         fusion: Fusion,
         width: int,
         channel_attention: bool,
@@ -132,14 +142,10 @@ class CTARNNNetwork(nn.Module):
         dense: int,
         dropout: float,
         clip_dropout: float,
-        stride: int,
         batch_norm: bool,
-        squash: bool,
     ) -> None:
         super().__init__()
-        self.encoder = encoder
-        self.condense = Condense("squash" if squash else "frame", stride)
-        self.fusion = LayerFusion(fusion, len(encoder.layers), encoder.width, width, clip_dropout)
+        self.fusion = LayerFusion(fusion, layers, size, width, clip_dropout)
         channels = self.fusion.size
         self.channel = ChannelAttention(channels, max(1, channels // reduction)) if channel_attention else None
         self.rnn = MaskedBiRNN(channels, hidden, cell=nn.GRU)
@@ -150,34 +156,79 @@ class CTARNNNetwork(nn.Module):
         self.classifier = nn.Linear(dense, classes)
         self.dropout = nn.Dropout(dropout)
 
+    def logits(self, states: Tensor, counts: Tensor) -> Tensor:
+        """(B, L, T, D) states, (B,) valid frames -> (B, C)."""
+        hidden = self._hidden(states, counts)
+        mask = frame_mask(counts, hidden.shape[1])
+        pooled = masked_mean(hidden, mask) if self.temporal is None else self.temporal(hidden, mask)
+        logits: Tensor = self.classifier(self.dropout(self.dense(self.norm(pooled)).relu()))
+        return logits
+
+    def weights(self, states: Tensor, counts: Tensor) -> Tensor | None:
+        """Of (B, L, T, D) states and (B,) valid frames the weights a (B, T); None without temporal attention."""
+        if self.temporal is None:
+            return None
+        hidden = self._hidden(states, counts)
+        return self.temporal.weights(hidden, frame_mask(counts, hidden.shape[1]))
+
+    def _hidden(self, states: Tensor, counts: Tensor) -> Tensor:
+        """H (B, T, 2 * hidden)."""
+        frames = self.fusion(states)
+        if self.channel is not None:
+            frames = self.channel(frames, frame_mask(counts, frames.shape[1]))
+        hidden: Tensor = self.clip_dropout(self.rnn(self.dropout(frames), counts))
+        return hidden
+
+
+class CTARNNNetwork(StatesReader):
+    """Encoder and readers.
+
+    Args:
+        encoder: whose states are read.
+        stride, squash, members: those of ``CTARNN``.
+        **reader: arguments of `StatesReader`.
+    """
+
+    def __init__(self, encoder: SpeechEncoder, stride: int, squash: bool, members: int, **reader: Any) -> None:
+        super().__init__(layers=len(encoder.layers), size=encoder.width, **reader)
+        self.encoder = encoder
+        self.condense = Condense("squash" if squash else "frame", stride)
+        # The first member is the network itself, so that weights of one alone have the same names.
+        self.others = nn.ModuleList(
+            StatesReader(layers=len(encoder.layers), size=encoder.width, **reader) for _ in range(members - 1)
+        )
+
     def forward(self, waveforms: Tensor, lengths: Tensor, encoded: EncoderOutput | None = None) -> Tensor:
-        """Logits (B, C).
+        """Logits (B, C); of several members the logarithm of their mean probabilities.
 
         Args:
             waveforms: (B, T), zero beyond each clip's end.
             lengths: (B,) samples.
             encoded: the encoder's output for these waveforms, condensed, if it is known; None computes it.
         """
-        hidden, counts = self._hidden(waveforms, lengths, encoded)
-        mask = frame_mask(counts, hidden.shape[1])
-        pooled = masked_mean(hidden, mask) if self.temporal is None else self.temporal(hidden, mask)
-        logits: Tensor = self.classifier(self.dropout(self.dense(self.norm(pooled)).relu()))
-        return logits
+        logits = self.member_logits(waveforms, lengths, encoded)
+        if len(logits) == 1:
+            return logits[0]
+        return logits.float().log_softmax(-1).logsumexp(0) - math.log(len(logits))
+
+    def member_logits(self, waveforms: Tensor, lengths: Tensor, encoded: EncoderOutput | None = None) -> Tensor:
+        """(M, B, C) logits of all members; the arguments are those of ``forward``."""
+        states = self._states(waveforms, lengths, encoded)
+        return torch.stack([member.logits(*states) for member in self._members()])
 
     def time_weights(self, waveforms: Tensor, lengths: Tensor, encoded: EncoderOutput | None = None) -> Frames | None:
-        """The weights a (B, T, 1), summing to 1 over a clip; None without temporal attention."""
+        """The weights a (B, T, M) of all members, each summing to 1 over a clip; None without temporal attention."""
         if self.temporal is None:
             return None
-        hidden, counts = self._hidden(waveforms, lengths, encoded)
-        return Frames(self.temporal.weights(hidden, frame_mask(counts, hidden.shape[1]))[..., None], counts)
+        states, counts = self._states(waveforms, lengths, encoded)
+        weights = [member.weights(states, counts) for member in self._members()]
+        return Frames(torch.stack([each for each in weights if each is not None], dim=-1), counts)
 
-    def _hidden(self, waveforms: Tensor, lengths: Tensor, encoded: EncoderOutput | None) -> tuple[Tensor, Tensor]:
-        """H (B, T, 2 * hidden) and its valid frames (B,)."""
-        states, counts = self.condense(*self.encoder(waveforms, lengths)) if encoded is None else encoded
-        frames = self.fusion(states)
-        if self.channel is not None:
-            frames = self.channel(frames, frame_mask(counts, frames.shape[1]))
-        return self.clip_dropout(self.rnn(self.dropout(frames), counts)), counts
+    def _members(self) -> list[StatesReader]:
+        return [self, *(member for member in self.others if isinstance(member, StatesReader))]
+
+    def _states(self, waveforms: Tensor, lengths: Tensor, encoded: EncoderOutput | None) -> EncoderOutput:
+        return self.condense(*self.encoder(waveforms, lengths)) if encoded is None else encoded
 
 
 class CTARNN(SERModule):
@@ -201,6 +252,7 @@ class CTARNN(SERModule):
         stride: frames that are averaged to one before the BiGRU.
         batch_norm: normalise what is left of time, over the training batch.
         squash: take the tanh of the encoder's normalised states.
+        members: networks on the same encoder, from different first weights, whose probabilities are averaged.
         sample_rate: Hz; that of the encoder.
         optim: loss, optimiser and schedule.
 
@@ -235,16 +287,20 @@ class CTARNN(SERModule):
         stride: int = 1,
         batch_norm: bool = False,
         squash: bool = False,
+        members: int = 1,
         sample_rate: int = 16_000,
         optim: Optim = Optim(lr=1e-3, optimizer="adam", weight_decay=1e-4),  # noqa: B008 - frozen, so safe to share
     ) -> None:
         super().__init__(labels, optim, sample_rate)
         self.save_hyperparameters()
-        expect_between(1, width=width, reduction=reduction, hidden=hidden, dense=dense, stride=stride)
+        expect_between(1, width=width, reduction=reduction, hidden=hidden, dense=dense, stride=stride, members=members)
         expect_between(0, 1, dropout=dropout, clip_dropout=clip_dropout)
         self.network: CTARNNNetwork = CTARNNNetwork(
+            SpeechEncoder(encoder, layers, finetune_from, encoder_options),
+            stride,
+            squash,
+            members,
             classes=len(labels),
-            encoder=SpeechEncoder(encoder, layers, finetune_from, encoder_options),
             fusion=fusion,
             width=width,
             channel_attention=channel_attention,
@@ -254,7 +310,10 @@ class CTARNN(SERModule):
             dense=dense,
             dropout=dropout,
             clip_dropout=clip_dropout,
-            stride=stride,
             batch_norm=batch_norm,
-            squash=squash,
         )
+
+    def loss(self, batch: Batch) -> Tensor:
+        """Mean of the members' losses, so that each learns by itself."""
+        members = self.network.member_logits(**self.inputs(batch))
+        return torch.stack([self.criterion(logits, batch.labels) for logits in members]).mean()

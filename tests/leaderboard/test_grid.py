@@ -378,7 +378,7 @@ def test_the_grid_of_the_repository_has_every_recipe(monkeypatch: pytest.MonkeyP
         if path.parent.name not in ("demo", "sweeps")
     }
     variants = {(corpus, "probe_bfloat16") for corpus in ("emo_db", "ravdess")}
-    variants |= {("ravdess", f"{model}_finetuned") for model in ("cross_attn", "cta_rnn")}
+    variants |= {("ravdess", name) for name in ("cross_attn_finetuned", "cta_rnn_finetuned", "cta_rnn_members")}
     assert honest - recipes == variants
     assert recipes <= honest
     assert any("/as_cnn_attn/" in cell.id for cell in found)

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ser_zoo.encoders import EncoderOutput
+from ser_zoo.errors import SERZooError
 from ser_zoo.models import create_model
 from ser_zoo.models.layers import average_frames
 from ser_zoo.models.optim import Optim
@@ -143,3 +144,55 @@ def test_given_states_are_used_instead_of_the_encoder(tmp_path: Path) -> None:
         states, lengths = model.encode(batch)
         other = model.network(batch.waveforms, batch.lengths, EncoderOutput(states.flip(2), lengths))
     assert not torch.allclose(other, model(batch))
+
+
+def test_members_give_the_mean_of_their_probabilities(tmp_path: Path) -> None:
+    model = small_model("cta_rnn", tmp_path, members=3, fusion="learned").eval()
+    network = model.network
+    batch = batch_of(model, [0.5, 1.2])
+    with torch.no_grad():
+        states, lengths = model.encoder(batch.waveforms, batch.lengths)
+        probabilities = model(batch).softmax(-1)
+        alone = model(batch_of(model, [0.5])).softmax(-1)
+    for member in network.others:  # what all of them read
+        member.condense = network.condense
+    for row, length in enumerate(lengths.tolist()):
+        each = [reference(member, states[row, :, :length]).softmax(-1) for member in (network, *network.others)]
+        assert not torch.allclose(each[0], each[1], atol=1e-3)
+        assert not torch.allclose(each[1], each[2], atol=1e-3)
+        torch.testing.assert_close(probabilities[row], torch.stack(each).mean(0), atol=1e-5, rtol=1e-4)
+    torch.testing.assert_close(alone, probabilities[:1], atol=1e-5, rtol=1e-4)
+
+
+def test_each_member_learns_by_its_own_loss(tmp_path: Path) -> None:
+    model = small_model("cta_rnn", tmp_path, members=2, dropout=0.0)
+    batch = batch_of(model, [0.5, 1.2])
+    first, second = model.network.member_logits(**model.inputs(batch)).detach()
+    loss = model.loss(batch)
+    torch.testing.assert_close(loss, (F.cross_entropy(first, batch.labels) + F.cross_entropy(second, batch.labels)) / 2)
+    loss.backward()
+    # Gradients of a member are those that it has beside any other: here, half of those of its own loss.
+    (found,) = torch.autograd.grad(model.loss(batch), model.network.classifier.bias)
+    mine = (first.softmax(-1) - F.one_hot(batch.labels, first.shape[-1])).mean(0) / 2
+    torch.testing.assert_close(found, mine, atol=1e-5, rtol=1e-4)
+    assert all(p.grad is not None for p in model.parameters() if p.requires_grad)
+
+
+def test_names_of_the_first_member_are_those_of_one_alone(tmp_path: Path) -> None:
+    one, three = (small_model("cta_rnn", tmp_path, members=count).network.state_dict() for count in (1, 3))
+    own = {name for name in one if not name.startswith("encoder.")}
+    assert three.keys() - one.keys() == {f"others.{number}.{name}" for number in (0, 1) for name in own}
+
+
+def test_members_weigh_time_each_by_itself(tmp_path: Path) -> None:
+    weights = (
+        small_model("cta_rnn", tmp_path, members=2).eval().attention(batch_of(small_model("cta_rnn", tmp_path), [0.9, 0.5]))
+    )
+    assert weights is not None
+    torch.testing.assert_close(weights.values.sum(1), torch.ones(2, 2))
+    assert not torch.allclose(weights.values[..., 0], weights.values[..., 1])
+
+
+def test_there_is_at_least_one_member(tmp_path: Path) -> None:
+    with pytest.raises(SERZooError, match="members"):
+        small_model("cta_rnn", tmp_path, members=0)
