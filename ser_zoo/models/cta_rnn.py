@@ -315,5 +315,7 @@ class CTARNN(SERModule):
 
     def loss(self, batch: Batch) -> Tensor:
         """Mean of the members' losses, so that each learns by itself."""
+        if not self.network.others:  # through the network's forward, which may be compiled
+            return super().loss(batch)
         members = self.network.member_logits(**self.inputs(batch))
         return torch.stack([self.criterion(logits, batch.labels) for logits in members]).mean()

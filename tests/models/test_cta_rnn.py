@@ -196,3 +196,11 @@ def test_members_weigh_time_each_by_itself(tmp_path: Path) -> None:
 def test_there_is_at_least_one_member(tmp_path: Path) -> None:
     with pytest.raises(SERZooError, match="members"):
         small_model("cta_rnn", tmp_path, members=0)
+
+
+def test_one_alone_learns_through_the_forward_that_may_be_compiled(tmp_path: Path) -> None:
+    model = small_model("cta_rnn", tmp_path)
+    calls: list[Tensor] = []
+    model.network.register_forward_hook(lambda module, given, logits: calls.append(logits))
+    model.loss(batch_of(model, [0.5]))
+    assert len(calls) == 1
