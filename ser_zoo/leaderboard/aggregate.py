@@ -12,10 +12,10 @@ from __future__ import annotations
 import json
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from itertools import groupby
+from itertools import combinations, groupby
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -501,14 +501,26 @@ def _variants(lines: Sequence[Line]) -> list[str]:
             found.append("")
         elif 0 < len(differing) <= MOST_DIFFERENCES:
             found.append(", ".join(f"{key.rpartition('.')[2]} {own.get(key, 'not recorded')}" for key in differing))
-        else:  # whether an encoder was trained is what a reader asks first
-            tuned = [f"finetune_from {own.get(TUNED)}"] if TUNED in differing else []
-            found.append(", ".join([*tuned, f"settings {line.first.settings}"]))
+        else:
+            telling = [f"{key.rpartition('.')[2]} {own.get(key)}" for key in _fewest(differing, same)]
+            found.append(", ".join([*telling, f"settings {line.first.settings}"]))
     # The same few words may still stand for two: then nothing but the hash tells them apart.
     whole = list(zip(names, found, strict=True))
     return [
         f"settings {line.first.settings}" if whole.count(key) > 1 else key[1] for key, line in zip(whole, lines, strict=True)
     ]
+
+
+def _fewest(differing: Sequence[str], settings: Sequence[Mapping[str, Any]]) -> Sequence[str]:
+    """Of the settings of the network in ``differing`` the fewest that tell all ``settings`` apart; none if that takes many."""
+    network = [key for key in differing if key.startswith("model.") and not key.startswith("model.optim.")]
+    network = [key for key in network if all(key in one for one in settings)]
+    network.sort(key=lambda key: key != TUNED)  # whether an encoder was trained is what a reader asks first
+    for size in range(1, MOST_DIFFERENCES):
+        for keys in combinations(network, size):
+            if len({str([one.get(key) for key in keys]) for one in settings}) == len(settings):
+                return keys
+    return ()
 
 
 def _same_network(one: Line, other: Line) -> bool:

@@ -86,6 +86,19 @@ def test_of_lines_that_differ_in_much_it_is_told_which_was_fine_tuned(tmp_path: 
         assert line.variant == f"finetune_from {first}, settings {line.first.settings}"
 
 
+def test_settings_of_the_network_that_tell_three_lines_apart_are_written_out(tmp_path: Path) -> None:
+    for number, (first, members) in enumerate([(4, 1), (None, 1), (None, 3)]):
+        network = {"finetune_from": first, "members": members, "finer": first, "finest": first}
+        more = {"model": network, "trainer": {"epochs": first, "key": number}}
+        write_entry(tmp_path / str(number), "cta_rnn", config=more)
+    found = {str(line.first.config["model"]): line.variant.rpartition(", ")[0] for line in tables(tmp_path)[0].lines}
+    assert sorted(found.values()) == [
+        "finetune_from 4, members 1",
+        "finetune_from None, members 1",
+        "finetune_from None, members 3",
+    ]
+
+
 def test_lines_with_missing_folds_are_not_ranked(tmp_path: Path) -> None:
     write_entry(tmp_path, "cta_rnn", right=0.5)
     write_entry(tmp_path, "probe", right=0.9, folds=range(1, 8))
