@@ -6,7 +6,7 @@ from math import inf
 
 from ser_zoo.errors import SERZooError
 
-DEEPEST = 1_000  # of layers after each other
+DEEPEST = 1_000  # of layers after each other, and of networks beside each other
 LARGEST = 1_000_000  # of any number here: no network needs more, and of more there are tensors that cannot be counted
 
 

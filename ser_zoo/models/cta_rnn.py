@@ -48,7 +48,7 @@ from ser_zoo.data import Batch
 from ser_zoo.encoders import EncoderOptions, EncoderOutput, SpeechEncoder
 from ser_zoo.features import Frames, frame_mask
 from ser_zoo.models.base import SERModule
-from ser_zoo.models.checks import expect_between
+from ser_zoo.models.checks import DEEPEST, expect_between
 from ser_zoo.models.layers import (
     ChannelAttention,
     ClipDropout,
@@ -257,7 +257,8 @@ class CTARNN(SERModule):
         optim: loss, optimiser and schedule.
 
     Raises:
-        SERZooError: a width, ``reduction`` or ``stride`` is less than 1, or a dropout is not from 0 to 1.
+        SERZooError: a width, ``reduction`` or ``stride`` is less than 1, ``members`` are not 1 to 1000, or a dropout is not from
+            0 to 1.
     """
 
     name: ClassVar[str] = "cta_rnn"
@@ -293,7 +294,8 @@ class CTARNN(SERModule):
     ) -> None:
         super().__init__(labels, optim, sample_rate)
         self.save_hyperparameters()
-        expect_between(1, width=width, reduction=reduction, hidden=hidden, dense=dense, stride=stride, members=members)
+        expect_between(1, width=width, reduction=reduction, hidden=hidden, dense=dense, stride=stride)
+        expect_between(1, DEEPEST, members=members)
         expect_between(0, 1, dropout=dropout, clip_dropout=clip_dropout)
         self.network: CTARNNNetwork = CTARNNNetwork(
             SpeechEncoder(encoder, layers, finetune_from, encoder_options),

@@ -193,9 +193,10 @@ def test_members_weigh_time_each_by_itself(tmp_path: Path) -> None:
     assert not torch.allclose(weights.values[..., 0], weights.values[..., 1])
 
 
-def test_there_is_at_least_one_member(tmp_path: Path) -> None:
-    with pytest.raises(SERZooError, match="members"):
-        small_model("cta_rnn", tmp_path, members=0)
+@pytest.mark.parametrize("members", [0, 1001])
+def test_there_are_one_to_a_thousand_members(members: int, tmp_path: Path) -> None:
+    with pytest.raises(SERZooError, match=rf"--model.members {members} makes no sense; expected 1 to 1,000"):
+        small_model("cta_rnn", tmp_path, members=members)
 
 
 def test_one_alone_learns_through_the_forward_that_may_be_compiled(tmp_path: Path) -> None:
