@@ -257,8 +257,8 @@ class CTARNN(SERModule):
         optim: loss, optimiser and schedule.
 
     Raises:
-        SERZooError: a width, ``reduction`` or ``stride`` is less than 1, ``members`` are not 1 to 1000, or a dropout is not from
-            0 to 1.
+        SERZooError: a width, ``reduction`` or ``stride`` is less than 1, ``members`` are not 1 to 1000, or a dropout is not
+            from 0 to 1.
     """
 
     name: ClassVar[str] = "cta_rnn"
