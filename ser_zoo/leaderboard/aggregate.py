@@ -34,7 +34,7 @@ Kind = Literal["honest", "as_published", "synthetic"]
 KINDS: tuple[Kind, ...] = ("honest", "as_published", "synthetic")
 FEWEST_UTTERANCES = 10  # of a speaker who may be called the worst
 TUNED = "model.finetune_from"
-MOST_DIFFERENCES = 3  # settings that are written out to tell two lines apart; of more the digits of their hash stand
+MOST_DIFFERENCES = 3  # settings that are written out to tell lines apart; of more the digits of their hash stand for the rest
 COST_SECONDS = 3.0  # length of the clip whose cost is shown
 PROFILE, CURVES = "profile.json", "metrics.csv"
 
@@ -512,7 +512,10 @@ def _variants(lines: Sequence[Line]) -> list[str]:
 
 
 def _fewest(differing: Sequence[str], settings: Sequence[Mapping[str, Any]]) -> Sequence[str]:
-    """Of the settings of the network in ``differing`` the fewest that tell all ``settings`` apart; none if that takes many."""
+    """Of the settings of the network in ``differing`` the fewest that tell all ``settings`` apart.
+
+    Where that takes too many it is only told which encoder was trained, if that differs.
+    """
     network = [key for key in differing if key.startswith("model.") and not key.startswith("model.optim.")]
     network = [key for key in network if all(key in one for one in settings)]
     network.sort(key=lambda key: key != TUNED)  # whether an encoder was trained is what a reader asks first
@@ -520,7 +523,7 @@ def _fewest(differing: Sequence[str], settings: Sequence[Mapping[str, Any]]) -> 
         for keys in combinations(network, size):
             if len({str([one.get(key) for key in keys]) for one in settings}) == len(settings):
                 return keys
-    return ()
+    return [TUNED] if TUNED in differing else []
 
 
 def _same_network(one: Line, other: Line) -> bool:

@@ -86,6 +86,14 @@ def test_of_lines_that_differ_in_much_it_is_told_which_was_fine_tuned(tmp_path: 
         assert line.variant == f"finetune_from {first}, settings {line.first.settings}"
 
 
+def test_which_was_fine_tuned_is_told_where_other_lines_differ_in_no_setting_of_the_network(tmp_path: Path) -> None:
+    for number, first in enumerate((None, None, 4)):
+        more = {"model": {"finetune_from": first}, "trainer": {f"key{key}": number for key in range(4)}}
+        write_entry(tmp_path / str(number), "cta_rnn", config=more)
+    lines = tables(tmp_path)[0].lines
+    assert sorted(line.variant.rpartition(", ")[0] for line in lines) == ["finetune_from 4", *["finetune_from None"] * 2]
+
+
 def test_settings_of_the_network_that_tell_three_lines_apart_are_written_out(tmp_path: Path) -> None:
     for number, (first, members) in enumerate([(4, 1), (None, 1), (None, 3)]):
         network = {"finetune_from": first, "members": members, "finer": first, "finest": first}
