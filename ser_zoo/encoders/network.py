@@ -25,8 +25,8 @@ class Network(nn.Module):
         width: D of the states.
         description: JSON-able, what besides the weights decides the states.
         blocks: those transformer blocks that the chosen states need, or all.
-        given_in: dtype of the states that it gives; None: as they are computed. Another is rounded to while they are put side
-            by side, which saves a pass over the largest tensor of all.
+        given_in: dtype to which `side_by_side` rounds the states, which saves passes over the largest tensor of all; None: as
+            they are computed, as networks give them that run clip by clip.
         longest: frames up to which the states above a block follow from its output and mask alone (`resume`); 0: none do.
     """
 

@@ -38,8 +38,8 @@ Our choices (all of the rest)
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar, Literal
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, ClassVar, Literal, cast
 
 import torch
 from torch import Tensor, nn
@@ -164,10 +164,9 @@ class StatesReader(nn.Module):
         logits: Tensor = self.classifier(self.dropout(self.dense(self.norm(pooled)).relu()))
         return logits
 
-    def weights(self, states: Tensor, counts: Tensor) -> Tensor | None:
-        """Of (B, L, T, D) states and (B,) valid frames the weights a (B, T); None without temporal attention."""
-        if self.temporal is None:
-            return None
+    def weights(self, states: Tensor, counts: Tensor) -> Tensor:
+        """Of (B, L, T, D) states and (B,) valid frames the weights a (B, T) of the temporal attention, which must be there."""
+        assert self.temporal is not None
         hidden = self._hidden(states, counts)
         return self.temporal.weights(hidden, frame_mask(counts, hidden.shape[1]))
 
@@ -221,11 +220,10 @@ class CTARNNNetwork(StatesReader):
         if self.temporal is None:
             return None
         states, counts = self._states(waveforms, lengths, encoded)
-        weights = [member.weights(states, counts) for member in self._members()]
-        return Frames(torch.stack([each for each in weights if each is not None], dim=-1), counts)
+        return Frames(torch.stack([member.weights(states, counts) for member in self._members()], dim=-1), counts)
 
     def _members(self) -> list[StatesReader]:
-        return [self, *(member for member in self.others if isinstance(member, StatesReader))]
+        return [self, *cast(Iterable[StatesReader], self.others)]
 
     def _states(self, waveforms: Tensor, lengths: Tensor, encoded: EncoderOutput | None) -> EncoderOutput:
         return self.condense(*self.encoder(waveforms, lengths)) if encoded is None else encoded
