@@ -74,19 +74,20 @@ def write_csv(file: TextIO, rows: Iterable[Iterable[object]]) -> None:
 
 
 @contextmanager
-def alone(lock: Path, busy: Exception) -> Iterator[None]:
+def alone(lock: Path, busy: Exception, seconds: float = 0.0) -> Iterator[None]:
     """Keep other processes away while the block runs; the system frees the lock when this process ends, however it ends.
 
     Args:
         lock: a file that stands for what nobody else may touch; its folder is created, and it is removed at the end.
         busy: what is raised where another process has the lock.
+        seconds: wait so long for it first.
     """
     from filelock import FileLock, Timeout  # 30 ms, which listings need not wait for
 
     lock.parent.mkdir(parents=True, exist_ok=True)
     held = FileLock(lock)
     try:
-        held.acquire(timeout=0)
+        held.acquire(timeout=seconds)
     except Timeout as error:
         raise busy from error
     except OSError as error:  # of a file system without locks it names no file

@@ -5,6 +5,7 @@ A run's folder::
     runs/emo_db-cross_attn-loso10-seed1/
         fold-1/
             config.yaml           everything needed to repeat it
+            .lock                 while a command is at work there
             checkpoints/best.ckpt the epoch that was best on the validation speakers; not there with monitor last
             checkpoints/last.ckpt the newest epoch, from which an interrupted run goes on
             checkpoints/refit.ckpt with refit: the newest epoch of the second training, in the end what is tested
@@ -21,16 +22,20 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 import lightning as L
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 
-from ser_zoo.cache import atomic_path
+from ser_zoo.cache import alone, atomic_path
 from ser_zoo.errors import InterruptedRunError, RunError, SERZooError
 from ser_zoo.evaluation.checkpoints import LAST
+from ser_zoo.evaluation.result import ROW
 
+CONFIG = "config.yaml"
+LOCK = ".lock"
+SECONDS_OF_WORKERS = 10.0  # those of a loader that was killed hold its lock until they notice: torch has them look every 5 s
 ROOT_VARIABLE = "SER_ZOO_RUN_ROOT"  # tells Lightning's further processes the folder that the first one has chosen
 
 
@@ -99,40 +104,45 @@ def claimed(trainer: L.Trainer, folder: Path, config: str, resume: bool) -> Iter
     What is given back are the folders that were not there before, so that the command can be repeated when it is mended.
 
     Raises:
-        RunError: as ``_claim``.
+        RunError: another command is at work there, or has taken or ended the fold while this one was decoding.
     """
     made = [path for path in (folder, *folder.parents) if not path.exists()]
-    if trainer.is_global_zero:
-        _claim(folder, config, resume)
-    try:
-        yield
-    except (SERZooError, MisconfigurationException, OSError) as error:  # OSError: a logger that may not write where it is told
-        refused = trainer.global_step == 0 and not isinstance(error, InterruptedRunError)
-        if refused and trainer.is_global_zero and folder in made:
-            shutil.rmtree(folder, ignore_errors=True)
-            for parent in made[1:]:
-                with suppress(OSError):  # others have put something there meanwhile
-                    parent.rmdir()
-        raise
+    with ExitStack() as held:
+        if trainer.is_global_zero:
+            if not resume:
+                _take(folder)
+            busy = RunError(f"Another command is at work in {folder}. Nothing was changed. Repeat this one when it has ended.")
+            held.enter_context(alone(folder / LOCK, busy, SECONDS_OF_WORKERS))
+            if (folder / ROW).exists():
+                raise RunError(f"{folder} has been ended by another command since this one began. Repeat it to see its row.")
+            with atomic_path(folder / CONFIG) as temporary:
+                temporary.write_text(config, encoding="utf-8")
+        try:
+            yield
+        except (SERZooError, MisconfigurationException, OSError) as error:  # OSError: a logger that may not write as told
+            begun = trainer.global_step > 0 or any((folder / "checkpoints").glob("*.ckpt"))  # egemaps takes no steps
+            refused = not begun and not isinstance(error, InterruptedRunError)
+            if refused and trainer.is_global_zero and folder in made:
+                shutil.rmtree(folder, ignore_errors=True)
+                for parent in made[1:]:
+                    with suppress(OSError):  # others have put something there meanwhile
+                        parent.rmdir()
+            raise
 
 
-def _claim(folder: Path, config: str, resume: bool) -> None:
-    """Write ``config.yaml``; by it a fold is taken.
+def _take(folder: Path) -> None:
+    """Make a ``config.yaml``, by which a fold is taken.
 
     Raises:
-        RunError: another command, begun at nearly the same time, has taken it first.
+        RunError: another command, begun while this one was decoding, has taken it first.
     """
-    file = folder / "config.yaml"
-    if not resume:
-        folder.mkdir(parents=True, exist_ok=True)
-        try:
-            file.touch(exist_ok=False)
-        except FileExistsError as error:
-            raise RunError(
-                f"{folder} has been taken by another command since this one began. Repeat it; it will take another folder."
-            ) from error
-    with atomic_path(file) as temporary:
-        temporary.write_text(config, encoding="utf-8")
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        (folder / CONFIG).touch(exist_ok=False)
+    except FileExistsError as error:
+        raise RunError(
+            f"{folder} has been taken by another command since this one began. Repeat it; it will take another folder."
+        ) from error
 
 
 def _siblings(base: Path) -> list[Path]:

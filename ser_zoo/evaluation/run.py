@@ -218,51 +218,53 @@ def run_fold(run: Run, data: SERDataModule, folder: Path, config: str = "", resu
     collector = PredictionCollector()
     data.prepare_data()
     everyone = data.for_refit() if run.refit else data
-    model, trainer, chosen, tracker, fitted = train_fold(run, data, folder, config, resume, [collector])
-    tested, epochs, features = Path(chosen.best_model_path), trainer.current_epoch, model.feature_seconds
-    epoch = epoch_of(tested)
-    started = time.perf_counter()
-    calibration = _calibrate(trainer, model, data, tested, collector)
-    calibrated = time.perf_counter()
-    if run.refit:
-        model, trainer, tested, seconds = _refit(
-            run, data, everyone, folder, resume, epoch + 1, calibration, collector, tracker
+    with train_fold(run, data, folder, config, resume, [collector]) as trained:
+        model, trainer, chosen, tracker, fitted = trained
+        tested, epochs, features = Path(chosen.best_model_path), trainer.current_epoch, model.feature_seconds
+        epoch = epoch_of(tested)
+        started = time.perf_counter()
+        calibration = _calibrate(trainer, model, data, tested, collector)
+        calibrated = time.perf_counter()
+        if run.refit:
+            model, trainer, tested, seconds = _refit(
+                run, data, everyone, folder, resume, epoch + 1, calibration, collector, tracker
+            )
+            features += model.feature_seconds
+            fitted += seconds
+        started_test = time.perf_counter()
+        with interruptible(trainer):
+            trainer.test(model, datamodule=everyone, ckpt_path=tested, verbose=False, weights_only=True)
+        durations = {
+            "features": features,
+            "fit": fitted,
+            "calibration": calibrated - started,
+            "test": time.perf_counter() - started_test,
+        }
+        if not trainer.is_global_zero:
+            return None
+        selection = {
+            "monitor": run.monitor,
+            "value": None if chosen.best_model_score is None else float(chosen.best_model_score),
+            "epoch": epoch_of(tested),
+            "epochs": epochs,
+        }
+        scored = score(collector.batches)
+        row = result_row(
+            model, data, scored, run.seed, settings(run, model, data), selection, calibration, durations, _machine(trainer)
         )
-        features += model.feature_seconds
-        fitted += seconds
-    started_test = time.perf_counter()
-    with interruptible(trainer):
-        trainer.test(model, datamodule=everyone, ckpt_path=tested, verbose=False, weights_only=True)
-    durations = {
-        "features": features,
-        "fit": fitted,
-        "calibration": calibrated - started,
-        "test": time.perf_counter() - started_test,
-    }
-    if not trainer.is_global_zero:
-        return None
-    selection = {
-        "monitor": run.monitor,
-        "value": None if chosen.best_model_score is None else float(chosen.best_model_score),
-        "epoch": epoch_of(tested),
-        "epochs": epochs,
-    }
-    scored = score(collector.batches)
-    row = result_row(
-        model, data, scored, run.seed, settings(run, model, data), selection, calibration, durations, _machine(trainer)
-    )
-    if search is not None:
-        row["search"] = search
-    write_result(folder, row, scored, data.split.test)
-    if tracker is not None:
-        tracker.finish(trainer, row, scored)
-    return row
+        if search is not None:
+            row["search"] = search
+        write_result(folder, row, scored, data.split.test)
+        if tracker is not None:
+            tracker.finish(trainer, row, scored)
+        return row
 
 
+@contextmanager
 def train_fold(
     run: Run, data: SERDataModule, folder: Path, config: str = "", resume: bool = False, callbacks: Sequence[Callback] = ()
-) -> Trained:
-    """Train on one fold; no test speaker is evaluated.
+) -> Iterator[Trained]:
+    """Train on one fold, whose folder no other command may take while the block runs; no test speaker is evaluated.
 
     Args:
         run: what is trained.
@@ -273,11 +275,12 @@ def train_fold(
         callbacks: for the trainer, besides those of ``run``.
 
     Raises:
-        RunError: the training was interrupted, or ended without a checkpoint, or the one to go on from is damaged.
+        RunError: the training was interrupted, or ended without a checkpoint, or the one to go on from is damaged; or another
+            command is at work there.
         SERZooError: data and model do not fit.
     """
     last = folder / "checkpoints" / f"{LAST}.ckpt"
-    if begun := resume and last.is_file():
+    if resume and last.is_file():
         epoch_of(last)
     L.seed_everything(run.seed, workers=True, verbose=False)
     data.prepare_data()
@@ -293,7 +296,7 @@ def train_fold(
         if run.tracking is not None:  # not before the trainer has taken its arguments and the fold is ours
             tracker = FoldTracker(run.tracking, model, data, run.seed, settings(run, model, data), folder)
             tracker.follow(trainer)
-        _fit(trainer, model, data, last if begun else None)
+        _fit(trainer, model, data, last if resume and last.is_file() else None)
         seconds = clock.seconds
         if not chosen.best_model_path:
             if tracker is not None:
@@ -303,7 +306,7 @@ def train_fold(
                 f"{run.monitor}. Expected at least one, with its validation: see --trainer.max_epochs, max_steps, "
                 "fast_dev_run, check_val_every_n_epoch, and limit_train_batches and limit_val_batches."
             )
-    return Trained(model, trainer, chosen, tracker, seconds)
+        yield Trained(model, trainer, chosen, tracker, seconds)
 
 
 def run_folds(

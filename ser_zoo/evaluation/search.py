@@ -138,15 +138,15 @@ def validate_fold(
         RunError: the training was interrupted, or ended without a checkpoint.
     """
     _check_protocol(data)
-    trained = train_fold(run, data, folder, config, resume, callbacks)
-    checkpoint = trained.chosen.best_model_path
-    # W&B's summary, which a sweep goes by, keeps what is logged last: this, not the last epoch.
-    with interruptible(trained.trainer):
-        (values,) = trained.trainer.validate(
-            trained.model, datamodule=data, ckpt_path=checkpoint, verbose=False, weights_only=True
-        )
-    if trained.tracker is not None and trained.tracker.run is not None:
-        trained.tracker.run.finish()
+    with train_fold(run, data, folder, config, resume, callbacks) as trained:
+        checkpoint = trained.chosen.best_model_path
+        # W&B's summary, which a sweep goes by, keeps what is logged last: this, not the last epoch.
+        with interruptible(trained.trainer):
+            (values,) = trained.trainer.validate(
+                trained.model, datamodule=data, ckpt_path=checkpoint, verbose=False, weights_only=True
+            )
+        if trained.tracker is not None and trained.tracker.run is not None:
+            trained.tracker.run.finish()
     return {name: float(values[name]) for name in GOALS} if trained.trainer.is_global_zero else None
 
 

@@ -29,7 +29,7 @@ from lightning.pytorch.utilities import rank_zero_only
 
 from ser_zoo.data import SERDataModule
 from ser_zoo.errors import InterruptedRunError, LeakError, RunError, SERZooError, SERZooWarning
-from ser_zoo.evaluation import Run, read_result, run_fold, run_folds, score_checkpoint, summarise
+from ser_zoo.evaluation import Run, folders, read_result, run_fold, run_folds, score_checkpoint, summarise
 from ser_zoo.evaluation import run as room
 from ser_zoo.evaluation.callbacks import PredictionCollector, StepSeed
 from ser_zoo.evaluation.checkpoints import WholeCheckpoints, keep_best, mode_of, save_whole
@@ -569,6 +569,58 @@ def test_a_run_that_goes_on_loses_nothing_where_it_is_refused(tmp_path: Path) ->
     with pytest.raises(RunError, match="refused"), claimed(trainer, tmp_path / "fold-1", "text", resume=True):
         raise RunError("refused")
     assert last.exists()
+
+
+def test_a_folder_with_a_checkpoint_is_kept_although_no_step_was_taken(tmp_path: Path) -> None:
+    """What egemaps has learned is there, and a full disk keeps its row from being written."""
+    trainer: Any = SimpleNamespace(is_global_zero=True, global_step=0)
+    checkpoint = tmp_path / "fold-1" / "checkpoints" / "last.ckpt"
+
+    def write_nothing() -> None:
+        checkpoint.parent.mkdir()
+        checkpoint.touch()
+        raise OSError("full")
+
+    with pytest.raises(OSError, match="full"), claimed(trainer, tmp_path / "fold-1", "text", resume=False):
+        write_nothing()
+    assert checkpoint.exists()
+
+
+def test_a_fold_that_another_command_is_at_work_on_is_left_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    trainer: Any = SimpleNamespace(is_global_zero=True, global_step=0)
+    folder = tmp_path / "fold-1"
+    monkeypatch.setattr(folders, "SECONDS_OF_WORKERS", 0.0)
+    with claimed(trainer, folder, "of the first", resume=False):
+        second = claimed(trainer, folder, "of the second", resume=True)
+        with pytest.raises(RunError, match=r"^Another command is at work in .*fold-1\. Nothing was changed\. Repeat"), second:
+            raise AssertionError("both are at work")
+        further: Any = SimpleNamespace(is_global_zero=False, global_step=0)
+        with claimed(further, folder, "of a further process of the first", resume=True):
+            pass
+        assert (folder / "config.yaml").read_text() == "of the first"
+    assert [path.name for path in folder.iterdir()] == ["config.yaml"]
+    with claimed(trainer, folder, "of the second", resume=True):
+        pass
+
+
+def test_a_fold_that_another_command_has_ended_meanwhile_keeps_its_row(tmp_path: Path) -> None:
+    trainer: Any = SimpleNamespace(is_global_zero=True, global_step=0)
+    (tmp_path / "result.json").write_text("of the other")
+    with (
+        pytest.raises(RunError, match=r"has been ended by another command since this one began\. Repeat it to see its row\.$"),
+        claimed(trainer, tmp_path, "text", resume=True),
+    ):
+        raise AssertionError("it is trained again")
+    assert [path.name for path in tmp_path.iterdir()] == ["result.json"]
+    assert (tmp_path / "result.json").read_text() == "of the other"
+
+
+def test_a_fold_is_held_until_its_row_is_written(small_emo_db: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    held = []
+    monkeypatch.setattr(room, "write_result", lambda folder, *_: held.append((folder / ".lock").exists()))
+    run_fold(Run("mfcc_stats", trainer={**QUIET, "max_epochs": 1}), small_data(small_emo_db, sample_rate=16_000), tmp_path)
+    assert held == [True]
+    assert not (tmp_path / ".lock").exists()
 
 
 def test_the_newest_run_is_the_one_of_the_highest_number(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
