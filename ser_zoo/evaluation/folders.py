@@ -27,6 +27,7 @@ from pathlib import Path
 
 import lightning as L
 from lightning.fabric.utilities.exceptions import MisconfigurationException
+from lightning.pytorch.utilities import rank_zero_only
 
 from ser_zoo.cache import alone, atomic_path
 from ser_zoo.errors import InterruptedRunError, RunError, SERZooError
@@ -60,7 +61,8 @@ def choose_root(
     Raises:
         RunError: a fold is in the chosen folder already, or folds of another configuration are; or there is nothing to resume.
     """
-    if int(os.environ.get("LOCAL_RANK", "0")) > 0:
+    # Lightning's rank heeds torchrun and srun; without them a further node's own first process has that of the node alone.
+    if vars(rank_zero_only)["rank"] > 0 or int(os.environ.get("NODE_RANK", "0")) > 0:
         # A further process of the same run: the first one has chosen, and has begun to write there.
         if inherited := os.environ.get(ROOT_VARIABLE) or chosen:
             return Path(inherited)

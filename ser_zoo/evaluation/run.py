@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import gc
 import json
+import os
 import time
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -20,6 +21,7 @@ from typing import Any, NamedTuple
 import lightning as L
 import numpy as np
 import torch.distributed
+from lightning.fabric.plugins.environments.slurm import SLURMEnvironment
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.callbacks import (
     BackboneFinetuning,
@@ -392,19 +394,32 @@ def part_processes() -> None:
         torch.distributed.destroy_process_group()
 
 
-def make_trainer(arguments: Mapping[str, Any]) -> L.Trainer:
-    """Lightning's trainer.
+def make_trainer(arguments: Mapping[str, Any], folder: Path | None = None) -> L.Trainer:
+    """A trainer that takes its weights from nowhere but where it is told to.
+
+    Under SLURM Lightning would begin any training or test with the ``hpc_ckpt_*.ckpt`` that stands in the trainer's folder, be
+    it of another model or fold, and would write one before it has the job requeued.
 
     Args:
         arguments: of ``lightning.Trainer``.
+        folder: for what it and its callbacks write, of this training alone; None: they write nothing.
 
     Raises:
-        RunError: it refuses its arguments, in its words.
+        RunError: the trainer refuses its arguments, or they name a folder.
     """
+    if (given := arguments.get("default_root_dir")) is not None:
+        raise RunError(
+            f"--trainer.default_root_dir {given} would be shared by the folds of a run. All files of a fold go into its own "
+            "folder, in runs or where --run_dir says. Leave it out."
+        )
     try:
-        return L.Trainer(**arguments)
+        trainer = L.Trainer(**{**arguments, "default_root_dir": os.devnull if folder is None else folder})
     except (ImportError, MisconfigurationException, RuntimeError, TypeError, ValueError) as error:  # not all are of its own
         raise RunError(f"The trainer refuses its arguments: {error}") from error
+    environment = vars(trainer)["_accelerator_connector"].cluster_environment
+    if isinstance(environment, SLURMEnvironment):
+        environment.auto_requeue = False
+    return trainer
 
 
 def score_checkpoint(model: SERModule, data: SERDataModule, trainer: Mapping[str, Any]) -> Scored:
@@ -638,7 +653,7 @@ def _trainer(run: Run, folder: Path, callbacks: Sequence[Callback], curves: str 
     if logger is None or (logger is True and run.tracking is not None):
         logger = CSVLogger(folder, name=curves)  # a resumed training adds a version to it
     arguments["logger"] = logger
-    trainer = make_trainer({**arguments, "callbacks": added})
+    trainer = make_trainer({**arguments, "callbacks": added}, folder)
     if type(trainer.strategy.checkpoint_io) is TorchCheckpointIO:
         trainer.strategy.checkpoint_io = WholeCheckpoints()
     # With max_steps it takes a checkpoint for one from within an epoch, and would pass over the next. Ours are of epochs' ends.

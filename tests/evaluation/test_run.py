@@ -12,6 +12,7 @@ from typing import Any
 import lightning as L
 import pytest
 import torch
+from lightning.fabric.plugins.environments.slurm import SLURMEnvironment
 from lightning.pytorch.callbacks import (
     BackboneFinetuning,
     Callback,
@@ -279,6 +280,30 @@ def test_only_the_first_process_has_the_rows_of_finished_folds(
     assert resumed() == [read_result(tmp_path / "fold-1" / "result.json")] == resumed()
     monkeypatch.setattr(rank_zero_only, "rank", 1)
     assert resumed() == []
+
+
+def test_nothing_of_slurm_is_gone_on_with(small_emo_db: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Lightning would begin with the checkpoint of whatever job was requeued in this folder, of another model or fold."""
+    job = {"NTASKS": "1", "JOB_NAME": "train", "JOB_ID": "7", "PROCID": "0", "LOCALID": "0", "NODEID": "0"}
+    for name, value in job.items():
+        monkeypatch.setenv(f"SLURM_{name}", value)
+    monkeypatch.chdir(tmp_path)
+    Path("hpc_ckpt_1.ckpt").write_text("of another fold")
+    data = small_data(small_emo_db, sample_rate=16_000)
+    row = run_fold(Run("mfcc_stats", trainer={**QUIET, "max_epochs": 1}), data, tmp_path / "fold-1")
+    assert row is not None
+    scored = score_checkpoint(load_model(tmp_path / "fold-1" / "checkpoints" / "best.ckpt"), data, QUIET)
+    assert scored.confusion.tolist() == row["metrics"]["confusion"]
+    environment = vars(room.make_trainer(QUIET))["_accelerator_connector"].cluster_environment
+    assert isinstance(environment, SLURMEnvironment)
+    assert not environment.auto_requeue
+
+
+def test_a_folder_that_folds_would_share_is_refused(small_emo_db: Path, tmp_path: Path) -> None:
+    run = Run("mfcc_stats", trainer={**QUIET, "default_root_dir": "some"})
+    with pytest.raises(RunError, match=r"--trainer\.default_root_dir some would be shared by the folds .* Leave it out\."):
+        run_fold(run, small_data(small_emo_db, sample_rate=16_000), tmp_path / "fold-1")
+    assert not (tmp_path / "fold-1").exists()
 
 
 def test_a_row_has_the_commit_that_its_training_began_with(
@@ -637,21 +662,26 @@ def test_further_processes_of_a_run_write_where_the_first_one_does(tmp_path: Pat
     """Wherever they are, and although a folder of that name is there by then."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv(ROOT_VARIABLE, "")
-    monkeypatch.setenv("LOCAL_RANK", "0")
     (tmp_path / "runs" / "r" / "fold-1").mkdir(parents=True)
     root = choose_root("r", [1], None, resume=False)
     assert root == Path("runs/r-2")
     (tmp_path / "elsewhere").mkdir()
     (root / "fold-1").mkdir(parents=True)
     monkeypatch.chdir(tmp_path / "elsewhere")
-    monkeypatch.setenv("LOCAL_RANK", "1")
+    monkeypatch.setattr(rank_zero_only, "rank", 1)
     for chosen in (None, Path("runs/r")):
         assert choose_root("r", [1], chosen, resume=False) == tmp_path / "runs" / "r-2"
 
 
-def test_further_processes_that_were_told_of_no_folder_need_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(("rank", "node"), [(1, "0"), (0, "1")])
+def test_further_processes_that_were_told_of_no_folder_need_one(
+    rank: int, node: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of torchrun or srun, which set a rank, and the first of a further node that was begun by hand, which has the rank 0."""
     monkeypatch.delenv(ROOT_VARIABLE, raising=False)
-    monkeypatch.setenv("LOCAL_RANK", "1")
+    monkeypatch.setattr(rank_zero_only, "rank", rank)
+    monkeypatch.setenv("NODE_RANK", node)
+    (tmp_path / "fold-1").mkdir()
     assert choose_root("r", [1], tmp_path, resume=False) == tmp_path
     with pytest.raises(RunError, match=r"the processes cannot agree on a run folder\. Pass --run_dir\."):
         choose_root("r", [1], None, resume=False)
