@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import signal
+import threading
 import time
+from functools import partial
 from typing import Any
 
 import lightning as L
 import numpy as np
 import torch.distributed
 from lightning.pytorch.callbacks import Callback
+from lightning.pytorch.trainer.states import TrainerFn
+from lightning.pytorch.utilities.exceptions import SIGTERMException
 
 from ser_zoo.models.base import Predictions
 
@@ -61,6 +66,45 @@ class StepSeed(Callback):
         """Seed dropout; order, crops and noise are seeded by the data module in the same way."""
         step = (self.seed, trainer.current_epoch, batch_idx, trainer.global_rank)
         torch.manual_seed(int(np.random.SeedSequence(step).generate_state(1, np.uint64)[0] >> 1))
+
+
+class EndTogether(Callback):
+    """Ends all processes at the same place of a training when one of them gets SIGTERM.
+
+    Lightning's own handler calls the others from within whatever it interrupts, which may be a call to them already: then all
+    wait for each other without end, or those that are left fail at what they were doing. Here the signal is only noted. Before
+    each batch, where Lightning would ask the first process for it, and at the end of a stage all of them agree on it.
+    """
+
+    def __init__(self) -> None:
+        self.asked = False
+
+    def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Listen; the trainer gives the signal back at its end."""
+        if trainer.world_size > 1 and threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, self._note)
+            loop: Any = trainer.fit_loop.epoch_loop
+            loop._broadcast_sigterm_tensor = partial(self._agree, trainer)
+
+    on_sanity_check_start = on_validation_start = on_predict_start = on_test_start = on_train_start
+
+    def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """End before the next stage."""
+        self._agree(trainer)
+
+    on_predict_end = on_test_end = on_train_end
+
+    def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Likewise; within a training the epoch is saved first."""
+        if trainer.state.fn == TrainerFn.VALIDATING:
+            self._agree(trainer)
+
+    def _note(self, *_: object) -> None:
+        self.asked = True
+
+    def _agree(self, trainer: L.Trainer) -> None:
+        if trainer.strategy.reduce_boolean_decision(self.asked, all=False):
+            raise SIGTERMException
 
 
 class Clock(Callback):

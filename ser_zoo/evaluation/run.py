@@ -48,7 +48,7 @@ from ser_zoo.cache import write_json
 from ser_zoo.data import SERDataModule
 from ser_zoo.errors import InterruptedRunError, RunError, SERZooWarning
 from ser_zoo.evaluation.calibration import calibrate
-from ser_zoo.evaluation.callbacks import Clock, PredictionCollector, StayStopped, StepSeed, StopAfter
+from ser_zoo.evaluation.callbacks import Clock, EndTogether, PredictionCollector, StayStopped, StepSeed, StopAfter
 from ser_zoo.evaluation.checkpoints import (
     LAST,
     REFIT,
@@ -496,15 +496,23 @@ def _fit(trainer: L.Trainer, model: SERModule, data: SERDataModule, checkpoint: 
 
 @contextmanager
 def interruptible(trainer: L.Trainer, resumable: bool = True) -> Iterator[None]:
-    """Say how to go on where Ctrl-C ends what the trainer does; where nothing can be gone on with, let it be a Ctrl-C."""
+    """Say how to go on where Ctrl-C or SIGTERM ends what the trainer does.
+
+    Where nothing can be gone on with, it is a Ctrl-C. Further processes end without a word, and with 0: when one fails,
+    Lightning kills the first, which has the word. A scheduler ends the workers of a loader too, of whose end the trainer may be
+    told before it looks for its own.
+    """
     try:
         yield
-    except SystemExit as error:
-        if trainer.interrupted:  # Lightning's answer to Ctrl-C
-            if not resumable:
-                raise KeyboardInterrupt from error
-            raise InterruptedRunError(f"Interrupted. Repeat the command with --ckpt_path {LAST} to go on.") from error
-        raise
+    except (SystemExit, RuntimeError) as error:
+        answered = trainer.interrupted if isinstance(error, SystemExit) else trainer.received_sigterm
+        if not answered:
+            raise
+        if not trainer.is_global_zero:
+            raise SystemExit(0) from error
+        if not resumable:
+            raise KeyboardInterrupt from error
+        raise InterruptedRunError(f"Interrupted. Repeat the command with --ckpt_path {LAST} to go on.") from error
 
 
 def _machine(trainer: L.Trainer) -> dict[str, Any]:
@@ -643,7 +651,7 @@ def _trainer(run: Run, folder: Path, callbacks: Sequence[Callback], curves: str 
         average = averages.get("avg_fn")
         if average is not None and getattr(average, "func", None) is not _exact:  # an instance may be given for several folds
             averages["avg_fn"] = partial(_exact, average)
-    added: list[Callback] = [*own, *callbacks, StepSeed(run.seed), StayStopped()]
+    added: list[Callback] = [*own, *callbacks, StepSeed(run.seed), StayStopped(), EndTogether()]
     if run.patience is not None:
         # Not strict: where no epoch is validated, `train_fold` says so.
         added.append(EarlyStopping(run.monitor, patience=run.patience, mode=mode_of(run.monitor), strict=False))

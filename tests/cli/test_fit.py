@@ -17,6 +17,7 @@ from ser_zoo.cli import main
 from ser_zoo.cli.fit import expand_names, parse
 from ser_zoo.encoders import EncoderOptions
 from ser_zoo.evaluation import read_result
+from ser_zoo.evaluation.checkpoints import read_entry
 from ser_zoo.inference import load_model
 from ser_zoo.models import list_models
 from tests.cli.commands import QUICK, fit_command, ser_zoo
@@ -603,3 +604,28 @@ def test_two_processes_count_every_test_utterance_once(small_emo_db: Path, tmp_p
         assert row["calibration"]["validation"]["utterances"] == row["data"]["validation"] == 6
         assert row["machine"]["processes"] == 2
     assert {path.name for path in (tmp_path / "r").iterdir()} == {"fold-1", "fold-2", "pooled.json"}
+
+
+def test_two_processes_end_together_when_one_is_told_to(small_emo_db: Path, tmp_path: Path) -> None:
+    """Lightning's own handler, which calls the others from within a step, now and then has both wait without end."""
+    script = tmp_path / "run.py"
+    script.write_text(
+        "import os, signal, sys\nfrom ser_zoo.cli import main\nfrom ser_zoo.models import cnn_attn\n"
+        "step = cnn_attn.CNNAttn.training_step\n"
+        "def training_step(self, batch, *rest):\n"
+        "    if self.trainer.current_epoch == 1 and self.trainer.global_rank == 1:\n"
+        "        os.kill(os.getpid(), signal.SIGTERM)\n"
+        "    return step(self, batch, *rest)\n"
+        "cnn_attn.CNNAttn.training_step = training_step\nsys.exit(main())\n"
+    )
+    arguments = fit_command(small_emo_db, tmp_path / "r", "--trainer.devices=2", "--trainer.strategy=ddp", epochs=3)
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    command = [sys.executable, str(script), *arguments, "--data.batch_size=2"]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 130, done.stderr
+    assert (
+        done.stderr.splitlines().count("ser-zoo: error: Interrupted. Repeat the command with --ckpt_path last to go on.") == 1
+    )
+    assert "Traceback" not in done.stderr
+    assert read_entry(tmp_path / "r" / "fold-1" / "checkpoints" / "last.ckpt", "epoch") == 0
+    assert not (tmp_path / "r" / "fold-1" / ".lock").exists()

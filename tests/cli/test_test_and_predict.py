@@ -7,7 +7,7 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -65,10 +65,16 @@ def test_test_gives_the_same_numbers_to_the_last_digit(checkpoint: Path, fused: 
         assert json.loads((tmp_path / "t.json").read_text())["metrics"] == row["metrics"]
 
 
+def end_with_workers() -> RuntimeError:
+    """SIGTERM to all processes, as ``timeout`` and SLURM send it: torch raises in the middle of a step."""
+    os.kill(os.getpid(), signal.SIGTERM)
+    return RuntimeError("DataLoader worker (pid 7) is killed by signal: Terminated.")
+
+
 @pytest.mark.parametrize("verb", ["test", "robustness"])
-@pytest.mark.parametrize("ending", [KeyboardInterrupt, SIGTERMException])
+@pytest.mark.parametrize("ending", [KeyboardInterrupt, SIGTERMException, end_with_workers])
 def test_an_interrupted_test_says_so_and_does_not_pass_for_a_finished_one(
-    ending: type[BaseException],
+    ending: Callable[[], BaseException],
     verb: str,
     checkpoint: Path,
     tmp_path: Path,
@@ -78,7 +84,7 @@ def test_an_interrupted_test_says_so_and_does_not_pass_for_a_finished_one(
     """Lightning ends the program on its own: after Ctrl-C with exit status 1, after SIGTERM with 0, and without a word."""
 
     def stopped(*_: object) -> None:
-        raise ending
+        raise ending()
 
     monkeypatch.setattr(SERModule, "test_step", stopped)
     answer = signal.getsignal(signal.SIGINT)

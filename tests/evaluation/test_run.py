@@ -1,7 +1,10 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import signal
+from contextlib import nullcontext
 from dataclasses import replace
 from datetime import timedelta
 from functools import partial
@@ -27,15 +30,17 @@ from lightning.pytorch.callbacks import (
 )
 from lightning.pytorch.trainer.states import TrainerStatus
 from lightning.pytorch.utilities import rank_zero_only
+from lightning.pytorch.utilities.exceptions import SIGTERMException
 
 from ser_zoo.data import SERDataModule
 from ser_zoo.errors import InterruptedRunError, LeakError, RunError, SERZooError, SERZooWarning
 from ser_zoo.evaluation import Run, folders, read_result, run_fold, run_folds, score_checkpoint, summarise
 from ser_zoo.evaluation import run as room
-from ser_zoo.evaluation.callbacks import PredictionCollector, StepSeed
+from ser_zoo.evaluation.callbacks import EndTogether, PredictionCollector, StepSeed
 from ser_zoo.evaluation.checkpoints import WholeCheckpoints, keep_best, mode_of, save_whole
 from ser_zoo.evaluation.folders import ROOT_VARIABLE, choose_root, claimed
 from ser_zoo.evaluation.result import processor
+from ser_zoo.evaluation.run import interruptible
 from ser_zoo.inference import load_model, read_checkpoint
 from ser_zoo.models.base import CHECKPOINT_KEY
 from ser_zoo.models.optim import Optim
@@ -697,6 +702,55 @@ def test_each_step_of_each_process_draws_its_own_and_the_same_when_it_is_repeate
     values = [drawn(), drawn(seed=2), drawn(epoch=1), drawn(batch=1), drawn(rank=1)]
     assert len(set(values)) == 5
     assert drawn(epoch=1) == values[2]
+
+
+@pytest.mark.parametrize("asked", [False, True])
+def test_processes_end_before_a_batch_or_the_next_stage_and_never_between_an_epoch_and_its_checkpoint(asked: bool) -> None:
+    def decide(decision: bool, **_: object) -> bool:
+        decided.append(decision)
+        return decision
+
+    decided: list[bool] = []
+    loop = SimpleNamespace()
+    state = SimpleNamespace(fn="fit")
+    trainer: Any = SimpleNamespace(
+        world_size=2,
+        fit_loop=SimpleNamespace(epoch_loop=loop),
+        strategy=SimpleNamespace(reduce_boolean_decision=decide),
+        state=state,
+    )
+    end, model, answer = EndTogether(), L.LightningModule(), signal.getsignal(signal.SIGTERM)
+    try:
+        end.on_train_start(trainer, model)
+        if asked:
+            os.kill(os.getpid(), signal.SIGTERM)
+        end.on_validation_end(trainer, model)
+        assert not decided
+        state.fn = "validate"
+        for call in (
+            loop._broadcast_sigterm_tensor,
+            *(partial(hook, trainer, model) for hook in (end.on_train_end, end.on_validation_end, end.on_test_end)),
+        ):
+            with pytest.raises(SIGTERMException) if asked else nullcontext():
+                call()
+    finally:
+        signal.signal(signal.SIGTERM, answer)
+    assert decided == [asked] * 4
+
+
+def test_a_single_process_ends_as_lightning_has_it() -> None:
+    trainer: Any = SimpleNamespace(world_size=1)
+    answer = signal.getsignal(signal.SIGTERM)
+    EndTogether().on_train_start(trainer, L.LightningModule())
+    assert signal.getsignal(signal.SIGTERM) is answer
+
+
+def test_a_further_process_that_is_interrupted_leaves_the_word_to_the_first() -> None:
+    """With another status than 0 Lightning kills the first, which may still be writing."""
+    trainer: Any = SimpleNamespace(interrupted=True, is_global_zero=False)
+    with pytest.raises(SystemExit) as ended, interruptible(trainer):
+        raise SIGTERMException
+    assert ended.value.code == 0
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", "{}", '{"folds": 3}'])
