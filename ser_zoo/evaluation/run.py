@@ -41,6 +41,7 @@ from lightning.pytorch.callbacks import (
 )
 from lightning.pytorch.loggers import CSVLogger
 from lightning.pytorch.plugins import TorchCheckpointIO
+from lightning.pytorch.strategies.launchers import _MultiProcessingLauncher
 from lightning.pytorch.utilities import rank_zero_only, rank_zero_warn
 from torch import Tensor
 
@@ -405,7 +406,7 @@ def make_trainer(arguments: Mapping[str, Any], folder: Path | None = None) -> L.
         folder: for what it and its callbacks write, of this training alone; None: they write nothing.
 
     Raises:
-        RunError: the trainer refuses its arguments, or they name a folder.
+        RunError: the trainer refuses its arguments, or they name a folder or a strategy that spawns processes.
     """
     if (given := arguments.get("default_root_dir")) is not None:
         raise RunError(
@@ -419,6 +420,12 @@ def make_trainer(arguments: Mapping[str, Any], folder: Path | None = None) -> L.
     environment = vars(trainer)["_accelerator_connector"].cluster_environment
     if isinstance(environment, SLURMEnvironment):
         environment.auto_requeue = False
+    if isinstance(trainer.strategy.launcher, _MultiProcessingLauncher):
+        name = getattr(trainer.strategy, "strategy_name", arguments.get("strategy"))
+        raise RunError(
+            f"--trainer.strategy {name} does not work here: its processes end with the training, and what they have tested is "
+            "lost. Expected ddp, which runs the command in each process; in a notebook --trainer.devices 1."
+        )
     return trainer
 
 

@@ -311,6 +311,12 @@ def test_a_folder_that_folds_would_share_is_refused(small_emo_db: Path, tmp_path
     assert not (tmp_path / "fold-1").exists()
 
 
+@pytest.mark.parametrize("strategy", ["ddp_spawn", "ddp_fork", "ddp_notebook"])
+def test_processes_that_end_with_the_training_are_refused(strategy: str) -> None:
+    with pytest.raises(RunError, match=rf"^--trainer\.strategy {strategy} does not work here: .* Expected ddp, which"):
+        room.make_trainer({**QUIET, "accelerator": "cpu", "devices": 2, "strategy": strategy})
+
+
 def test_a_row_has_the_commit_that_its_training_began_with(
     small_emo_db: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
