@@ -42,6 +42,9 @@ DESCRIPTION = """Train on the training speakers of a fold, choose the epoch on i
 on its test speakers, and write the result row; with --refit the model that is tested learns from the validation speakers too,
 once they have chosen. Arguments of an architecture: --model.help NAME."""
 NAMED = {"model": "name", "data": "corpus"}  # group -> its key on which further arguments or their defaults depend
+# In place of Lightning's, by which auto is all of them.
+DEVICES = """how many, which ([0, 2]), or -1 for all; each takes batches of its own, so that a step has as many more utterances;
+auto: one, or under torchrun and srun all"""
 GROUPS = ("trainer", "model.optim", "model.encoder_options")  # in a configuration also the name of a file of their arguments
 # The demo corpus is made on the spot without a network, and its encoder lies in the package.
 DEMO = {"model.encoder": "pico", "model.layers": [2, 3, 4]}
@@ -212,6 +215,9 @@ def build_parser(model: str | None, corpus: str | None = None) -> LightningArgum
     group.add_argument("--data.corpus", type=str | None, default=None, help="corpus; --data NAME is short for it")
     group.add_class_arguments(SERDataModule, "data", as_group=False, skip={"corpus", "seed"}, instantiate=False)
     parser.add_lightning_class_args(Trainer, "trainer")
+    for action in vars(parser)["_actions"]:
+        if action.dest == "trainer.devices":
+            action.help = DEVICES
     if model is not None:
         parser.set_defaults(dict(model_class(model).published))
         if corpus == "demo" and "encoder" in inspect.signature(model_class(model)).parameters:

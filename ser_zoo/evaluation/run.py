@@ -490,7 +490,7 @@ def _fit(trainer: L.Trainer, model: SERModule, data: SERDataModule, checkpoint: 
         with interruptible(trainer):
             trainer.fit(model, datamodule=data, ckpt_path=checkpoint, weights_only=True)
     except (RuntimeError, ValueError) as error:  # it has no error of its own for these
-        if not any(words in str(error) for words in ("val_check_interval", "conditioned on metric")):
+        if not any(words in str(error) for words in ("val_check_interval", "conditioned on metric", "match the world size")):
             raise
         raise RunError(f"The trainer refuses its arguments: {error}") from error
     # Where nothing was left to train, as max_steps or max_time had ended it, the checkpoint's last epoch counts as begun alone.
@@ -668,6 +668,8 @@ def _trainer(run: Run, folder: Path, callbacks: Sequence[Callback], curves: str 
     if logger is None or (logger is True and run.tracking is not None):
         logger = CSVLogger(folder, name=curves)  # a resumed training adds a version to it
     arguments["logger"] = logger
+    if arguments.get("devices", "auto") == "auto" and not _launched():
+        arguments["devices"] = 1  # all there are would take as many batches a step, and the same command give another result
     trainer = make_trainer({**arguments, "callbacks": added}, folder)
     if type(trainer.strategy.checkpoint_io) is TorchCheckpointIO:
         trainer.strategy.checkpoint_io = WholeCheckpoints()
@@ -682,6 +684,11 @@ def _trainer(run: Run, folder: Path, callbacks: Sequence[Callback], curves: str 
             "Expected 32-true, bf16-mixed, or on a GPU 16-mixed."
         )
     return trainer
+
+
+def _launched() -> bool:
+    """Whether torchrun or srun has started several processes, one for each device."""
+    return bool({"RANK", "LOCAL_RANK"} & os.environ.keys()) or int(os.environ.get("SLURM_NTASKS", "1")) > 1
 
 
 def _exact(average: Callable[..., Tensor], averaged: Tensor, current: Tensor, number: Tensor | int) -> Tensor:

@@ -455,6 +455,7 @@ def test_a_training_without_a_recipe_ends(model: str) -> None:
 def test_help_of_fit_lists_data_and_trainer() -> None:
     shown = ser_zoo("fit", "--help").stdout
     assert all(option in shown for option in ("--data.fold", "--trainer.max_epochs", "--folds", "--ckpt_path"))
+    assert "auto: one, or under torchrun and srun all" in " ".join(shown.split())
 
 
 def test_help_says_that_model_and_data_are_names(capsys: pytest.CaptureFixture[str]) -> None:

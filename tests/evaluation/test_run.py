@@ -311,6 +311,33 @@ def test_a_folder_that_folds_would_share_is_refused(small_emo_db: Path, tmp_path
     assert not (tmp_path / "fold-1").exists()
 
 
+@pytest.mark.parametrize(
+    ("given", "variables", "devices"),
+    [
+        ({}, {}, 1),
+        ({"devices": "auto"}, {}, 1),
+        ({"devices": 2}, {}, 2),
+        ({}, {"SLURM_NTASKS": "1"}, 1),
+        ({}, {"SLURM_NTASKS": "2"}, "auto"),
+        ({}, {"RANK": "0", "LOCAL_RANK": "0"}, "auto"),
+    ],
+)
+def test_one_device_trains_unless_more_are_asked_for(
+    given: dict[str, Any], variables: dict[str, str], devices: int | str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each device takes batches of its own: as many as there are would give another result on each machine."""
+
+    def make_trainer(arguments: dict[str, Any], folder: Path) -> None:
+        assert arguments.get("devices", "auto") == devices
+        raise KeyboardInterrupt
+
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(room, "make_trainer", make_trainer)
+    with pytest.raises(KeyboardInterrupt):
+        room._trainer(Run("mfcc_stats", trainer=given), tmp_path, [])
+
+
 @pytest.mark.parametrize("strategy", ["ddp_spawn", "ddp_fork", "ddp_notebook"])
 def test_processes_that_end_with_the_training_are_refused(strategy: str) -> None:
     with pytest.raises(RunError, match=rf"^--trainer\.strategy {strategy} does not work here: .* Expected ddp, which"):
