@@ -12,17 +12,28 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TextIO
 
+from ser_zoo.errors import SERZooError
+
 
 def cache_root() -> Path:
     """The folder of the caches, which is not created here.
 
     It is ``$SER_ZOO_CACHE``, else ``$XDG_CACHE_HOME/ser_zoo``, else ``~/.cache/ser_zoo``.
+
+    Raises:
+        SERZooError: the user has no home, as in a container that runs under any number, and neither variable names a folder.
     """
     if chosen := os.environ.get("SER_ZOO_CACHE"):
         return Path(chosen).expanduser()
     # The XDG specification says that an empty or relative value is to be ignored.
     xdg = Path(os.environ.get("XDG_CACHE_HOME", ""))
-    return (xdg if xdg.is_absolute() else Path.home() / ".cache") / "ser_zoo"
+    try:
+        return (xdg if xdg.is_absolute() else Path.home() / ".cache") / "ser_zoo"
+    except RuntimeError as error:
+        raise SERZooError(
+            "This user has no home folder, where things are kept that can be computed again. Set SER_ZOO_CACHE to a folder "
+            "that can be written to."
+        ) from error
 
 
 @contextmanager

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from ser_zoo.cache import alone, atomic_path, cache_root, write_csv
+from ser_zoo.errors import SERZooError
 
 
 def test_the_cache_follows_the_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -22,6 +23,21 @@ def test_the_cache_follows_the_environment(monkeypatch: pytest.MonkeyPatch, tmp_
     assert cache_root() == Path("/xdg/ser_zoo")
     monkeypatch.setenv("SER_ZOO_CACHE", "~/mine")
     assert cache_root() == tmp_path / "mine"
+
+
+def test_a_user_without_a_home_is_told_to_name_a_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As in a container that runs under any number."""
+
+    def home() -> Path:
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.setattr(Path, "home", home)
+    for name in ("SER_ZOO_CACHE", "XDG_CACHE_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    with pytest.raises(SERZooError, match=r"^This user has no home folder, .* Set SER_ZOO_CACHE to a folder"):
+        cache_root()
+    monkeypatch.setenv("SER_ZOO_CACHE", str(tmp_path))
+    assert cache_root() == tmp_path
 
 
 def test_a_cell_with_any_break_of_lines_reads_back_from_lines_that_end_alike(tmp_path: Path) -> None:
