@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import copy
 import re
+from enum import Enum
 from typing import Any, NoReturn
 
+from jsonargparse import Namespace
 from lightning.pytorch.cli import LightningArgumentParser
 
 from ser_zoo.registry import did_you_mean
@@ -42,6 +45,11 @@ class Parser(LightningArgumentParser):
         except UnicodeDecodeError as error:
             self.error(f"A file that is named for arguments is no text ({error}). Expected YAML in UTF-8.", error)
 
+    def dump(self, cfg: Namespace, *args: Any, **kwargs: Any) -> str:
+        """As that of jsonargparse, which cannot write the members of enumerations that Lightning has as defaults of texts."""
+        text: str = super().dump(_plain(cfg), *args, **kwargs)
+        return text
+
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
         """End with the message, or raise it where ``exit_on_error`` is False."""
         if REFUSED_BY.search(message):
@@ -52,6 +60,16 @@ class Parser(LightningArgumentParser):
             unknown = [f"--{'.'.join(filter(None, match.groups()))}" for match in UNKNOWN_KEY.finditer(message)]
         hints = (did_you_mean(name, self._option_string_actions, alike=0.85) for name in unknown)
         super().error(". ".join([in_words(message), *filter(None, hints)]), ex)
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Namespace):
+        plain = copy.copy(value)
+        vars(plain).update({key: _plain(inner) for key, inner in vars(value).items()})
+        return plain
+    if isinstance(value, list):
+        return [_plain(inner) for inner in value]
+    return value.value if isinstance(value, Enum) and isinstance(value, str) else value
 
 
 def in_words(message: str) -> str:

@@ -25,6 +25,7 @@ from lightning.fabric.plugins.environments.slurm import SLURMEnvironment
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.callbacks import (
     BackboneFinetuning,
+    BatchSizeFinder,
     Callback,
     DeviceStatsMonitor,
     EarlyStopping,
@@ -108,6 +109,7 @@ UNFIT: Mapping[type[Callback], str] = {  # callbacks that would act on nothing t
     BackboneFinetuning: "trains an attribute backbone; of an encoder --model.finetune_from and --model.optim.encoder_rest do",
     SpikeDetection: "wants another training loop; --trainer.gradient_clip_val 1 holds steps back",
     StochasticWeightAveraging: "averages weights when the last checkpoint is written; EMAWeightAveraging does so before",
+    BatchSizeFinder: "takes what the memory of a machine holds, which would decide the result; --data.batch_size sets it",
     LearningRateFinder: "looks for a rate that it cannot set; ser-zoo search does so for --model.optim.lr",
 }
 PRECISIONS = ("32-true", "16-mixed", "bf16-mixed")  # of products; weights and features are float32

@@ -452,6 +452,16 @@ def test_a_training_without_a_recipe_ends(model: str) -> None:
     assert bounds[0] > 0 or 0 < bounds[1] <= 100  # Lightning goes on for a thousand epochs
 
 
+def test_a_configuration_holds_the_defaults_of_callbacks_that_are_members_of_enumerations(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(["fit", "--model=cnn_attn", "--data=demo", "--trainer.callbacks=[Timer]", "--print_config"])
+    assert not ended.value.code
+    (timer,) = yaml.safe_load(capsys.readouterr().out)["trainer"]["callbacks"]
+    assert timer["init_args"]["interval"] == "step"
+
+
 def test_help_of_fit_lists_data_and_trainer() -> None:
     shown = ser_zoo("fit", "--help").stdout
     assert all(option in shown for option in ("--data.fold", "--trainer.max_epochs", "--folds", "--ckpt_path"))

@@ -18,6 +18,7 @@ import torch
 from lightning.fabric.plugins.environments.slurm import SLURMEnvironment
 from lightning.pytorch.callbacks import (
     BackboneFinetuning,
+    BatchSizeFinder,
     Callback,
     EarlyStopping,
     EMAWeightAveraging,
@@ -486,7 +487,7 @@ def test_a_model_that_does_not_fit_is_refused_before_a_recording_is_read(
     assert data._waveforms is None
 
 
-UNFIT = [StochasticWeightAveraging(0.1), LearningRateFinder(), BackboneFinetuning(), SpikeDetection()]
+UNFIT = [StochasticWeightAveraging(0.1), LearningRateFinder(), BackboneFinetuning(), SpikeDetection(), BatchSizeFinder()]
 
 
 @pytest.mark.parametrize("callback", UNFIT)
