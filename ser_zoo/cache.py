@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import csv
+import errno
 import io
 import json
 import os
 import uuid
+import warnings
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TextIO
 
-from ser_zoo.errors import SERZooError
+from ser_zoo.errors import SERZooError, SERZooWarning
+
+NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP)
 
 
 def cache_root() -> Path:
@@ -85,13 +89,14 @@ def write_csv(file: TextIO, rows: Iterable[Iterable[object]]) -> None:
 
 
 @contextmanager
-def alone(lock: Path, busy: Exception, seconds: float = 0.0) -> Iterator[None]:
+def alone(lock: Path, busy: Exception, seconds: float = 0.0, required: bool = True) -> Iterator[None]:
     """Keep other processes away while the block runs; the system frees the lock when this process ends, however it ends.
 
     Args:
         lock: a file that stands for what nobody else may touch; its folder is created, and it is removed at the end.
         busy: what is raised where another process has the lock.
         seconds: wait so long for it first.
+        required: raise OSError where the file system has no locks, as NFS may not; else go on with a warning.
     """
     from filelock import FileLock, Timeout  # 30 ms, which listings need not wait for
 
@@ -103,7 +108,13 @@ def alone(lock: Path, busy: Exception, seconds: float = 0.0) -> Iterator[None]:
         raise busy from error
     except OSError as error:  # of a file system without locks it names no file
         error.filename = error.filename or str(lock)
-        raise
+        if required or error.errno not in NO_LOCKS:
+            raise
+        warnings.warn(
+            f"The file system of {lock.parent} has no locks ({error.strerror}): nothing keeps another command away meanwhile.",
+            SERZooWarning,
+            stacklevel=2,
+        )
     try:
         yield
     finally:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from ser_zoo.cache import alone, atomic_path, cache_root, write_csv
-from ser_zoo.errors import SERZooError
+from ser_zoo.errors import SERZooError, SERZooWarning
 
 
 def test_the_cache_follows_the_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -87,14 +87,24 @@ def test_only_one_at_a_time_has_a_lock_which_is_gone_at_its_end(tmp_path: Path) 
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="which locks otherwise")
-def test_where_a_file_system_has_no_locks_the_error_names_the_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_where_a_file_system_has_no_locks_the_error_names_the_file_unless_it_goes_on_without(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     def flock(*_: object) -> None:
         raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
 
+    entered = []
     monkeypatch.setattr("fcntl.flock", flock)
     with pytest.raises(OSError, match="No locks available") as caught, alone(tmp_path / "lock", ZeroDivisionError()):
         pass
     assert caught.value.filename == str(tmp_path / "lock")
+    with (
+        pytest.warns(SERZooWarning, match=r"has no locks \(No locks available\): nothing keeps another command away"),
+        alone(tmp_path / "lock", ZeroDivisionError(), required=False),
+    ):
+        entered.append(True)
+    assert entered
+    assert not (tmp_path / "lock").exists()
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="which removes no open file")

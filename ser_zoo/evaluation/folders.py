@@ -114,7 +114,7 @@ def claimed(trainer: L.Trainer, folder: Path, config: str, resume: bool) -> Iter
             if not resume:
                 _take(folder)
             busy = RunError(f"Another command is at work in {folder}. Nothing was changed. Repeat this one when it has ended.")
-            held.enter_context(alone(folder / LOCK, busy, SECONDS_OF_WORKERS))
+            held.enter_context(alone(folder / LOCK, busy, SECONDS_OF_WORKERS, required=False))
             if (folder / ROW).exists():
                 raise RunError(f"{folder} has been ended by another command since this one began. Repeat it to see its row.")
             with atomic_path(folder / CONFIG) as temporary:
