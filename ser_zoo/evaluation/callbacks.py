@@ -5,7 +5,6 @@ from __future__ import annotations
 import signal
 import threading
 import time
-from functools import partial
 from typing import Any
 
 import lightning as L
@@ -72,8 +71,8 @@ class EndTogether(Callback):
     """Ends all processes at the same place of a training when one of them gets SIGTERM.
 
     Lightning's own handler calls the others from within whatever it interrupts, which may be a call to them already: then all
-    wait for each other without end, or those that are left fail at what they were doing. Here the signal is only noted. Before
-    each batch, where Lightning would ask the first process for it, and at the end of a stage all of them agree on it.
+    wait for each other without end, or those that are left fail at what they were doing. Here the signal is only noted; before
+    each batch of a training and at the end of a stage all of them agree on it, by one number that they exchange.
     """
 
     def __init__(self) -> None:
@@ -83,10 +82,12 @@ class EndTogether(Callback):
         """Listen; the trainer gives the signal back at its end."""
         if trainer.world_size > 1 and threading.current_thread() is threading.main_thread():
             signal.signal(signal.SIGTERM, self._note)
-            loop: Any = trainer.fit_loop.epoch_loop
-            loop._broadcast_sigterm_tensor = partial(self._agree, trainer)
 
     on_sanity_check_start = on_validation_start = on_predict_start = on_test_start = on_train_start
+
+    def on_train_batch_start(self, trainer: L.Trainer, pl_module: L.LightningModule, batch: Any, batch_idx: int) -> None:
+        """End before this batch."""
+        self._agree(trainer)
 
     def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """End before the next stage."""

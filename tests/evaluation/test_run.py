@@ -745,14 +745,8 @@ def test_processes_end_before_a_batch_or_the_next_stage_and_never_between_an_epo
         return decision
 
     decided: list[bool] = []
-    loop = SimpleNamespace()
     state = SimpleNamespace(fn="fit")
-    trainer: Any = SimpleNamespace(
-        world_size=2,
-        fit_loop=SimpleNamespace(epoch_loop=loop),
-        strategy=SimpleNamespace(reduce_boolean_decision=decide),
-        state=state,
-    )
+    trainer: Any = SimpleNamespace(world_size=2, strategy=SimpleNamespace(reduce_boolean_decision=decide), state=state)
     end, model, answer = EndTogether(), L.LightningModule(), signal.getsignal(signal.SIGTERM)
     try:
         end.on_train_start(trainer, model)
@@ -762,7 +756,7 @@ def test_processes_end_before_a_batch_or_the_next_stage_and_never_between_an_epo
         assert not decided
         state.fn = "validate"
         for call in (
-            loop._broadcast_sigterm_tensor,
+            partial(end.on_train_batch_start, trainer, model, None, 0),
             *(partial(hook, trainer, model) for hook in (end.on_train_end, end.on_validation_end, end.on_test_end)),
         ):
             with pytest.raises(SIGTERMException) if asked else nullcontext():
