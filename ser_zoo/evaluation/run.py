@@ -689,8 +689,11 @@ def _trainer(run: Run, folder: Path, callbacks: Sequence[Callback], curves: str 
 
 
 def _launched() -> bool:
-    """Whether torchrun or srun has started several processes, one for each device."""
-    return bool({"RANK", "LOCAL_RANK"} & os.environ.keys()) or int(os.environ.get("SLURM_NTASKS", "1")) > 1
+    """Whether torchrun or srun has started several processes, one for each device.
+
+    Not SLURM_NTASKS, which a command in the script of a job has too that has asked for several tasks.
+    """
+    return bool({"RANK", "LOCAL_RANK"} & os.environ.keys()) or int(os.environ.get("SLURM_STEP_NUM_TASKS", "1")) > 1
 
 
 def _exact(average: Callable[..., Tensor], averaged: Tensor, current: Tensor, number: Tensor | int) -> Tensor:

@@ -318,8 +318,9 @@ def test_a_folder_that_folds_would_share_is_refused(small_emo_db: Path, tmp_path
         ({}, {}, 1),
         ({"devices": "auto"}, {}, 1),
         ({"devices": 2}, {}, 2),
-        ({}, {"SLURM_NTASKS": "1"}, 1),
-        ({}, {"SLURM_NTASKS": "2"}, "auto"),
+        ({}, {"SLURM_NTASKS": "2"}, 1),
+        ({}, {"SLURM_NTASKS": "2", "SLURM_STEP_NUM_TASKS": "1"}, 1),
+        ({}, {"SLURM_NTASKS": "2", "SLURM_STEP_NUM_TASKS": "2"}, "auto"),
         ({}, {"RANK": "0", "LOCAL_RANK": "0"}, "auto"),
     ],
 )
