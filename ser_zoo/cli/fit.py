@@ -26,6 +26,7 @@ from ser_zoo.evaluation import (
     Run,
     Tracking,
     choose_root,
+    end_with_first,
     fold_folder,
     part_processes,
     run_folds,
@@ -52,6 +53,7 @@ DEMO = {"model.encoder": "pico", "model.layers": [2, 3, 4]}
 
 def run(argv: Sequence[str]) -> int:
     """Train and test."""
+    end_with_first()
     quiet_lightning()
     arguments = expand_names(argv)
     if (name := value_of(arguments, "--model.help")) is not None:

@@ -1,7 +1,7 @@
 """Metrics of a test, the result row that keeps them, and the run of a fold that makes it."""
 
 from ser_zoo.cache import write_json
-from ser_zoo.evaluation.folders import choose_root, fold_folder
+from ser_zoo.evaluation.folders import choose_root, end_with_first, fold_folder
 from ser_zoo.evaluation.result import (
     Predicted,
     Row,
@@ -30,6 +30,7 @@ __all__ = [
     "Scored",
     "Tracking",
     "choose_root",
+    "end_with_first",
     "fold_folder",
     "part_processes",
     "pool",

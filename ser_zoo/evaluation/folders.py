@@ -21,6 +21,8 @@ from __future__ import annotations
 
 import os
 import shutil
+import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
@@ -37,6 +39,8 @@ from ser_zoo.evaluation.result import ROW
 CONFIG = "config.yaml"
 LOCK = ".lock"
 SECONDS_OF_WORKERS = 10.0  # those of a loader that was killed hold its lock until they notice: torch has them look every 5 s
+SECONDS_OF_WATCH = 2.0
+FIRST_VARIABLE = "SER_ZOO_FIRST_PROCESS"  # tells them its number
 ROOT_VARIABLE = "SER_ZOO_RUN_ROOT"  # tells Lightning's further processes the folder that the first one has chosen
 
 
@@ -95,8 +99,24 @@ def choose_root(
         while any(fold_folder(root, fold).exists() for fold in folds) or apart(root):
             number += 1
             root = base.with_name(f"{base.name}-{number}")
-    os.environ[ROOT_VARIABLE] = str(root.absolute())
+    os.environ[ROOT_VARIABLE], os.environ[FIRST_VARIABLE] = str(root.absolute()), str(os.getpid())
     return root
+
+
+def end_with_first() -> None:
+    """In a process that Lightning has started for the first one, end when that is gone, however it ended.
+
+    Else it would wait for the first up to half an hour, with the memory that it holds on its GPU.
+    """
+    first = int(os.environ.get(FIRST_VARIABLE, "0"))
+    if first and vars(rank_zero_only)["rank"] > 0:
+        threading.Thread(target=_watch, args=(first,), daemon=True).start()
+
+
+def _watch(first: int) -> None:
+    while os.getppid() == first:
+        time.sleep(SECONDS_OF_WATCH)
+    os._exit(1)  # the main thread may wait in a call that no signal ends
 
 
 @contextmanager

@@ -4,6 +4,7 @@ import json
 import os
 import shutil
 import signal
+import threading
 from contextlib import nullcontext
 from dataclasses import replace
 from datetime import timedelta
@@ -39,7 +40,7 @@ from ser_zoo.evaluation import Run, folders, read_result, run_fold, run_folds, s
 from ser_zoo.evaluation import run as room
 from ser_zoo.evaluation.callbacks import EndTogether, PredictionCollector, StepSeed
 from ser_zoo.evaluation.checkpoints import WholeCheckpoints, keep_best, mode_of, save_whole
-from ser_zoo.evaluation.folders import ROOT_VARIABLE, choose_root, claimed
+from ser_zoo.evaluation.folders import FIRST_VARIABLE, ROOT_VARIABLE, choose_root, claimed, end_with_first
 from ser_zoo.evaluation.result import processor
 from ser_zoo.evaluation.run import interruptible
 from ser_zoo.inference import load_model, read_checkpoint
@@ -711,6 +712,26 @@ def test_further_processes_of_a_run_write_where_the_first_one_does(tmp_path: Pat
     monkeypatch.setattr(rank_zero_only, "rank", 1)
     for chosen in (None, Path("runs/r")):
         assert choose_root("r", [1], chosen, resume=False) == tmp_path / "runs" / "r-2"
+
+
+def test_a_process_that_lightning_has_started_ends_when_the_first_one_is_gone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It may wait in a call that no signal ends, for half an hour, and hold the memory of its GPU."""
+    parents, ended = [7, 7, 1], threading.Event()
+
+    def end(status: int) -> None:
+        ended.set()
+        raise SystemExit(status)
+
+    monkeypatch.setattr(folders, "SECONDS_OF_WATCH", 0.0)
+    monkeypatch.setattr(os, "getppid", lambda: parents.pop(0))
+    monkeypatch.setattr(os, "_exit", end)
+    monkeypatch.setenv(FIRST_VARIABLE, "7")
+    end_with_first()
+    assert parents == [7, 7, 1]
+    monkeypatch.setattr(rank_zero_only, "rank", 1)
+    end_with_first()
+    assert ended.wait(10)
+    assert not parents
 
 
 @pytest.mark.parametrize(("rank", "node"), [(1, "0"), (0, "1")])
