@@ -16,7 +16,7 @@ from typing import TextIO
 
 from ser_zoo.errors import SERZooError, SERZooWarning
 
-NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP)
+NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP)  # of file systems, some of which clusters share
 
 
 def cache_root() -> Path:
@@ -96,7 +96,10 @@ def alone(lock: Path, busy: Exception, seconds: float = 0.0, required: bool = Tr
         lock: a file that stands for what nobody else may touch; its folder is created, and it is removed at the end.
         busy: what is raised where another process has the lock.
         seconds: wait so long for it first.
-        required: raise OSError where the file system has no locks, as NFS may not; else go on with a warning.
+        required: whether a file system without locks is an error; else the block runs all the same, with a warning.
+
+    Raises:
+        OSError: the lock cannot be made there.
     """
     from filelock import FileLock, Timeout  # 30 ms, which listings need not wait for
 

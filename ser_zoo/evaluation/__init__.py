@@ -1,7 +1,8 @@
 """Metrics of a test, the result row that keeps them, and the run of a fold that makes it."""
 
 from ser_zoo.cache import write_json
-from ser_zoo.evaluation.folders import choose_root, end_with_first, fold_folder
+from ser_zoo.evaluation.folders import choose_root, fold_folder
+from ser_zoo.evaluation.processes import end_with_first, part_processes
 from ser_zoo.evaluation.result import (
     Predicted,
     Row,
@@ -14,7 +15,6 @@ from ser_zoo.evaluation.result import (
 )
 from ser_zoo.evaluation.run import (
     Run,
-    part_processes,
     run_fold,
     run_folds,
     score_checkpoint,

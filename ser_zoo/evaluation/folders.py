@@ -21,26 +21,22 @@ from __future__ import annotations
 
 import os
 import shutil
-import threading
-import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 import lightning as L
 from lightning.fabric.utilities.exceptions import MisconfigurationException
-from lightning.pytorch.utilities import rank_zero_only
 
 from ser_zoo.cache import alone, atomic_path
 from ser_zoo.errors import InterruptedRunError, RunError, SERZooError
 from ser_zoo.evaluation.checkpoints import LAST
+from ser_zoo.evaluation.processes import further
 from ser_zoo.evaluation.result import ROW
 
 CONFIG = "config.yaml"
 LOCK = ".lock"
 SECONDS_OF_WORKERS = 10.0  # those of a loader that was killed hold its lock until they notice: torch has them look every 5 s
-SECONDS_OF_WATCH = 2.0
-FIRST_VARIABLE = "SER_ZOO_FIRST_PROCESS"  # tells them its number
 ROOT_VARIABLE = "SER_ZOO_RUN_ROOT"  # tells Lightning's further processes the folder that the first one has chosen
 
 
@@ -65,9 +61,8 @@ def choose_root(
     Raises:
         RunError: a fold is in the chosen folder already, or folds of another configuration are; or there is nothing to resume.
     """
-    # Lightning's rank heeds torchrun and srun; without them a further node's own first process has that of the node alone.
-    if vars(rank_zero_only)["rank"] > 0 or int(os.environ.get("NODE_RANK", "0")) > 0:
-        # A further process of the same run: the first one has chosen, and has begun to write there.
+    if further():
+        # The first process has chosen, and has begun to write there.
         if inherited := os.environ.get(ROOT_VARIABLE) or chosen:
             return Path(inherited)
         raise RunError("With an external launcher the processes cannot agree on a run folder. Pass --run_dir.")
@@ -99,24 +94,8 @@ def choose_root(
         while any(fold_folder(root, fold).exists() for fold in folds) or apart(root):
             number += 1
             root = base.with_name(f"{base.name}-{number}")
-    os.environ[ROOT_VARIABLE], os.environ[FIRST_VARIABLE] = str(root.absolute()), str(os.getpid())
+    os.environ[ROOT_VARIABLE] = str(root.absolute())
     return root
-
-
-def end_with_first() -> None:
-    """In a process that Lightning has started for the first one, end when that is gone, however it ended.
-
-    Else it would wait for the first up to half an hour, with the memory that it holds on its GPU.
-    """
-    first = int(os.environ.get(FIRST_VARIABLE, "0"))
-    if first and vars(rank_zero_only)["rank"] > 0:
-        threading.Thread(target=_watch, args=(first,), daemon=True).start()
-
-
-def _watch(first: int) -> None:
-    while os.getppid() == first:
-        time.sleep(SECONDS_OF_WATCH)
-    os._exit(1)  # the main thread may wait in a call that no signal ends
 
 
 @contextmanager

@@ -20,7 +20,7 @@ from typing import Any, NamedTuple
 
 import lightning as L
 import numpy as np
-import torch.distributed
+import torch
 from lightning.fabric.plugins.environments.slurm import SLURMEnvironment
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.callbacks import (
@@ -63,6 +63,7 @@ from ser_zoo.evaluation.checkpoints import (
     save_whole,
 )
 from ser_zoo.evaluation.folders import claimed, fold_folder
+from ser_zoo.evaluation.processes import launched
 from ser_zoo.evaluation.result import (
     ROW,
     Row,
@@ -105,7 +106,7 @@ TRAINER_KEYS = (
 WATCHING = DeviceStatsMonitor, LearningRateMonitor, ModelCheckpoint, ModelSummary, ProgressBar, ThroughputMonitor  # and no more
 WHOLE = ("limit_test_batches", "limit_predict_batches")  # of the test, and of the pass that fits the temperature
 COUNTS = ("accumulate_grad_batches", "check_val_every_n_epoch", "val_check_interval")  # Lightning divides by them unchecked
-UNFIT: Mapping[type[Callback], str] = {  # callbacks that would act on nothing that is tested, or fail
+UNFIT: Mapping[type[Callback], str] = {  # callbacks that act on nothing that is tested, fail, or go by the machine
     BackboneFinetuning: "trains an attribute backbone; of an encoder --model.finetune_from and --model.optim.encoder_rest do",
     SpikeDetection: "wants another training loop; --trainer.gradient_clip_val 1 holds steps back",
     StochasticWeightAveraging: "averages weights when the last checkpoint is written; EMAWeightAveraging does so before",
@@ -386,17 +387,6 @@ def write_pooled(root: Path, rows: Sequence[Row]) -> dict[str, Any]:
     return pooled
 
 
-def part_processes() -> None:
-    """End the group of processes that trained together; nothing where there is none.
-
-    Lightning does so for GPUs alone. On a CPU a group that outlives the interpreter now and then aborts a process that is done:
-    a thread of gloo frees its last tensors when there is no interpreter any more (pytorch issue 190489).
-    """
-    if torch.distributed.is_available() and torch.distributed.is_initialized():
-        torch.distributed.barrier()
-        torch.distributed.destroy_process_group()
-
-
 def make_trainer(arguments: Mapping[str, Any], folder: Path | None = None) -> L.Trainer:
     """A trainer that takes its weights from nowhere but where it is told to.
 
@@ -670,7 +660,7 @@ def _trainer(run: Run, folder: Path, callbacks: Sequence[Callback], curves: str 
     if logger is None or (logger is True and run.tracking is not None):
         logger = CSVLogger(folder, name=curves)  # a resumed training adds a version to it
     arguments["logger"] = logger
-    if arguments.get("devices", "auto") == "auto" and not _launched():
+    if arguments.get("devices", "auto") == "auto" and not launched():
         arguments["devices"] = 1  # all there are would take as many batches a step, and the same command give another result
     trainer = make_trainer({**arguments, "callbacks": added}, folder)
     if type(trainer.strategy.checkpoint_io) is TorchCheckpointIO:
@@ -686,14 +676,6 @@ def _trainer(run: Run, folder: Path, callbacks: Sequence[Callback], curves: str 
             "Expected 32-true, bf16-mixed, or on a GPU 16-mixed."
         )
     return trainer
-
-
-def _launched() -> bool:
-    """Whether torchrun or srun has started several processes, one for each device.
-
-    Not SLURM_NTASKS, which a command in the script of a job has too that has asked for several tasks.
-    """
-    return bool({"RANK", "LOCAL_RANK"} & os.environ.keys()) or int(os.environ.get("SLURM_STEP_NUM_TASKS", "1")) > 1
 
 
 def _exact(average: Callable[..., Tensor], averaged: Tensor, current: Tensor, number: Tensor | int) -> Tensor:

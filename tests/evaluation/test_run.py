@@ -36,11 +36,12 @@ from lightning.pytorch.utilities.exceptions import SIGTERMException
 
 from ser_zoo.data import SERDataModule
 from ser_zoo.errors import InterruptedRunError, LeakError, RunError, SERZooError, SERZooWarning
-from ser_zoo.evaluation import Run, folders, read_result, run_fold, run_folds, score_checkpoint, summarise
+from ser_zoo.evaluation import Run, folders, processes, read_result, run_fold, run_folds, score_checkpoint, summarise
 from ser_zoo.evaluation import run as room
 from ser_zoo.evaluation.callbacks import EndTogether, PredictionCollector, StepSeed
 from ser_zoo.evaluation.checkpoints import WholeCheckpoints, keep_best, mode_of, save_whole
-from ser_zoo.evaluation.folders import FIRST_VARIABLE, ROOT_VARIABLE, choose_root, claimed, end_with_first
+from ser_zoo.evaluation.folders import ROOT_VARIABLE, choose_root, claimed
+from ser_zoo.evaluation.processes import FIRST_VARIABLE, end_with_first
 from ser_zoo.evaluation.result import processor
 from ser_zoo.evaluation.run import interruptible
 from ser_zoo.inference import load_model, read_checkpoint
@@ -722,12 +723,14 @@ def test_a_process_that_lightning_has_started_ends_when_the_first_one_is_gone(mo
         ended.set()
         raise SystemExit(status)
 
-    monkeypatch.setattr(folders, "SECONDS_OF_WATCH", 0.0)
+    monkeypatch.setattr(processes, "SECONDS_OF_WATCH", 0.0)
     monkeypatch.setattr(os, "getppid", lambda: parents.pop(0))
     monkeypatch.setattr(os, "_exit", end)
-    monkeypatch.setenv(FIRST_VARIABLE, "7")
+    monkeypatch.delenv(FIRST_VARIABLE, raising=False)
     end_with_first()
+    assert os.environ[FIRST_VARIABLE] == str(os.getpid())
     assert parents == [7, 7, 1]
+    monkeypatch.setenv(FIRST_VARIABLE, "7")
     monkeypatch.setattr(rank_zero_only, "rank", 1)
     end_with_first()
     assert ended.wait(10)
