@@ -108,9 +108,9 @@ class NarrowSpectrogram(Spectrogram):
 
     def decibel(self, power: Tensor) -> Tensor:
         """(B, N, 401) power, zero beyond each clip's end -> (B, N, 200) dB below its loudest value, looked for in all bins."""
-        loudest = 10 * power.amax((1, 2), keepdim=True).clamp(min=AMIN).log10()
-        level = 10 * power[..., : self.size].clamp(min=AMIN).log10()
-        return torch.maximum(level, loudest - TOP_DB) - loudest
+        loudest = power.amax((1, 2), keepdim=True).clamp(min=AMIN).log10() * 10
+        level = power[..., : self.size].clamp(min=AMIN).log10_().mul_(10)
+        return level.clamp_(min=loudest - TOP_DB).sub_(loudest)
 
 
 class MinMax(nn.Module):
