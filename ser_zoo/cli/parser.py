@@ -17,7 +17,7 @@ UNKNOWN_ARGUMENTS = "unrecognized arguments: "
 UNKNOWN_KEY = re.compile(r"Group '([^']+)' does not accept option '([^']+)'|Option '([^']+)' is not accepted")
 # How it refuses a value: by the types of Python that the argument may have.
 REFUSED_KEY = re.compile(r'Parser key "([^"]+)":')
-REFUSED_VALUE = re.compile(r"(?:Got|Given) value: (.*)\Z", re.DOTALL)
+REFUSED_VALUE = re.compile(r".*(?:Got|Given) value: (.*)\Z", re.DOTALL)  # the last one is the whole value
 EXPECTED = re.compile(r"Expected a (.+?)(?=\. Got value: |$)", re.MULTILINE)
 REFUSED_FILE = re.compile(r"Parser key \"([^\"]+)\":\nUnable to load config '(.*?)'\n\s*- (.*)", re.DOTALL)
 # How it passes on what the parser of a logger or a callback, which is this one too, has said of an argument of that class.

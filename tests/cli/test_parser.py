@@ -48,6 +48,11 @@ def test_a_value_that_does_not_fit_is_told_with_what_fits(
     assert refused([*FIT, option, value], capsys) == f"error: {option} {told}"
 
 
+def test_an_element_that_does_not_fit_a_list_that_may_be_null_is_told_in_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    told = refused(["fit", "--model", "probe", "--data", "demo", "--model.layers", "[2.5]"], capsys)
+    assert told == "error: --model.layers [2.5]: expected a whole number or null."
+
+
 def test_a_value_of_a_file_is_told_alike(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "c.yaml").write_text("trainer:\n  max_epochs: abc\n")
     told = refused([*FIT, f"--config={tmp_path / 'c.yaml'}"], capsys)
