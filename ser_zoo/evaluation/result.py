@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import hashlib
-import json
 import platform
 import re
 import subprocess
@@ -14,7 +13,6 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import jsonschema
 import numpy as np
 import numpy.typing as npt
 import torch
@@ -25,10 +23,11 @@ from ser_zoo.cache import atomic_path, write_csv, write_json
 from ser_zoo.corpora import Utterance
 from ser_zoo.data import SERDataModule
 from ser_zoo.errors import RunError
+from ser_zoo.evaluation.schema import Schema
 from ser_zoo.models.base import Predictions, SERModule
 from ser_zoo.settings import settled
 
-SCHEMA_VERSION = 1
+SCHEMA, SCHEMA_VERSION = Schema("result", "result row"), 1
 ROW, PREDICTIONS = "result.json", "predictions.csv"
 COLUMNS, PROBABILITY = ("id", "speaker", "gender", "label", "predicted"), "probability_"  # of the predictions
 ROUNDED = 1e-4  # how far the stored probabilities of an utterance may be from 1
@@ -181,11 +180,10 @@ def search_of(search: Mapping[str, Any], data: SERDataModule) -> dict[str, Any]:
     known = data.corpus.name == search.get("corpus")  # else names of speakers may mean others
     scored = sorted(tested.intersection(search.get("validation_speakers", ()))) if known else None
     found = {**search, "test_speakers_validated": scored}
-    validator = jsonschema.Draft202012Validator(_schema()["properties"]["search"])
-    if error := jsonschema.exceptions.best_match(validator.iter_errors(found)):
+    if fault := SCHEMA.fault_of_part("search", found):
         raise RunError(
-            f"The search that the configuration names is not as ser-zoo search writes it, at {error.json_path}: "
-            f"{error.message}. Take its best.yaml as it is, or leave search out of the configuration."
+            f"The search that the configuration names is not as ser-zoo search writes it, at {fault.json_path}: "
+            f"{fault.message}. Take its best.yaml as it is, or leave search out of the configuration."
         )
     return found
 
@@ -202,7 +200,7 @@ def write_result(folder: Path, row: Row, scored: Scored, tested: Iterable[Uttera
     Raises:
         RunError: the row does not fit its schema, or is there already.
     """
-    validate(row, "the new row")
+    SCHEMA.check(row, "the new row")
     if (folder / ROW).exists():
         raise RunError(f"{folder / ROW} exists already. Results are never overwritten; choose another --run_dir.")
     labels: list[str] = row["labels"]
@@ -267,34 +265,7 @@ def read_result(path: Path) -> Row:
     Raises:
         RunError: it is missing, is not JSON, or does not fit the schema.
     """
-    try:
-        row: Row = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:  # ValueError: neither text nor JSON
-        raise RunError(f"Cannot read the result row {path}: {error}.") from error
-    validate(row, str(path))
-    return row
-
-
-def validate(row: Row, where: str) -> None:
-    """Check a row against the published schema.
-
-    Raises:
-        RunError: it does not fit; the text names the place.
-    """
-    if error := jsonschema.exceptions.best_match(_validator().iter_errors(row)):
-        raise RunError(f"{where} does not fit the schema of result rows at {error.json_path}: {error.message}")
-
-
-@cache
-def _validator() -> jsonschema.Draft202012Validator:
-    # Made once: jsonschema.validate would check the schema itself anew for every row.
-    return jsonschema.Draft202012Validator(_schema())
-
-
-@cache
-def _schema() -> dict[str, Any]:
-    schema: dict[str, Any] = json.loads((Path(__file__).parent / "result.schema.json").read_text(encoding="utf-8"))
-    return schema
+    return SCHEMA.read(path)
 
 
 def pool(rows: Sequence[Row]) -> dict[str, Any]:

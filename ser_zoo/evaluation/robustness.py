@@ -11,16 +11,14 @@ features that are kept by utterance id.
 
 from __future__ import annotations
 
-import json
 import zlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache, partial
+from functools import partial
 from io import BytesIO
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import jsonschema
 import numpy as np
 import soundfile
 import torch
@@ -39,12 +37,13 @@ from ser_zoo.errors import RunError, SERZooError
 from ser_zoo.evaluation.callbacks import PredictionCollector
 from ser_zoo.evaluation.result import ROW, commit, protocol_of, read_result, score, versions
 from ser_zoo.evaluation.run import interruptible, make_trainer
+from ser_zoo.evaluation.schema import Schema
 from ser_zoo.models.base import CHECKPOINT_KEY, SERModule
 from ser_zoo.protocols.base import utterance_of
 from ser_zoo.registry import lookup
 from ser_zoo.settings import settled
 
-SCHEMA_VERSION = 1
+SCHEMA, SCHEMA_VERSION = Schema("robustness", "robustness report"), 1
 ROBUSTNESS = "robustness.json"
 Report = dict[str, Any]
 # What two folds must share to be pooled; the perturbations as well.
@@ -416,7 +415,7 @@ def write_robustness(path: Path, report: Report) -> None:
     Raises:
         RunError: it does not fit its schema, or one is there already.
     """
-    _validate(report, "the new report")
+    SCHEMA.check(report, "the new report")
     if path.exists():
         raise RunError(f"{path} exists already. Results are never overwritten: remove it, or pass another --output.")
     write_json(path, report)
@@ -428,12 +427,7 @@ def read_robustness(path: Path) -> Report:
     Raises:
         RunError: it is missing, is not JSON, or does not fit the schema.
     """
-    try:
-        report: Report = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise RunError(f"Cannot read the robustness report {path}: {error}.") from error
-    _validate(report, str(path))
-    return {"refit": False, **report}  # older reports do not say
+    return {"refit": False, **SCHEMA.read(path)}  # older reports do not say
 
 
 def pool_robustness(reports: Sequence[Report]) -> Report:
@@ -519,15 +513,3 @@ def _coded(waveform: Waveform, rate: int, **coder: Any) -> Waveform:
 
 def _of_length(waveform: Waveform, samples: int) -> Waveform:
     return np.pad(waveform[:samples], (0, max(0, samples - len(waveform))))
-
-
-def _validate(report: Report, where: str) -> None:
-    if error := jsonschema.exceptions.best_match(_validator().iter_errors(report)):
-        raise RunError(f"{where} does not fit the schema of robustness reports at {error.json_path}: {error.message}")
-
-
-@cache
-def _validator() -> jsonschema.Draft202012Validator:
-    return jsonschema.Draft202012Validator(
-        json.loads((Path(__file__).parent / "robustness.schema.json").read_text(encoding="utf-8"))
-    )

@@ -15,7 +15,7 @@ import torch
 from ser_zoo.corpora import Utterance
 from ser_zoo.errors import RunError
 from ser_zoo.evaluation import pool, read_predictions, read_result, summarise
-from ser_zoo.evaluation.result import commit, content_of, score, search_of, validate, write_result
+from ser_zoo.evaluation.result import SCHEMA, commit, content_of, score, search_of, write_result
 from ser_zoo.models.base import Predictions
 from ser_zoo.protocols import Split
 from tests.leaderboard.rows import SEARCH
@@ -133,13 +133,13 @@ def test_a_row_that_breaks_the_schema_is_refused(row: dict, path: tuple[str, ...
         place = place[key]
     place[path[-1]] = value
     with pytest.raises(RunError, match="does not fit the schema"):
-        validate(broken, "row")
+        SCHEMA.check(broken, "row")
 
 
 def test_every_key_is_required(row: dict) -> None:
     for key in row:
         with pytest.raises(RunError, match=key):
-            validate({name: value for name, value in row.items() if name != key}, "row")
+            SCHEMA.check({name: value for name, value in row.items() if name != key}, "row")
 
 
 def test_a_truncated_row_is_an_error(tmp_path: Path) -> None:
@@ -176,7 +176,7 @@ LEAKY = {"world": "as_published", "declared_leaks": ["speaker"], "test_rows_with
 def test_a_row_that_hides_a_leak_is_refused(row: dict, change: dict) -> None:
     row["protocol"].update(change)
     with pytest.raises(RunError, match=r"does not fit the schema of result rows at \$\.protocol"):
-        validate(row, "row")
+        SCHEMA.check(row, "row")
 
 
 def test_a_row_says_what_it_leaks(row: dict, scored, tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from ser_zoo.evaluation import summarise, write_json
-from ser_zoo.evaluation.result import COLUMNS, PROBABILITY, validate
+from ser_zoo.evaluation.result import COLUMNS, PROBABILITY, SCHEMA
 from ser_zoo.metrics import confusion_matrix
 from ser_zoo.protocols import find_protocol
 
@@ -114,7 +114,7 @@ def write_entry(
                 "validation_is_test": False,
                 "validation": validation,
             }
-        validate(row, "a test's row")
+        SCHEMA.check(row, "a test's row")
         folder = root / model / f"seed-{seed}" / f"fold-{fold}"
         write_json(folder / "result.json", row)
         speaker = SPEAKERS[fold - 1]
