@@ -21,16 +21,14 @@ from itertools import combinations
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, cast
 
-from tqdm import tqdm
-
 from ser_zoo.corpora import Corpus, Several, Utterance
 from ser_zoo.corpora.base import short_list
-from ser_zoo.data.audio import content_hash, read_audio, resample
+from ser_zoo.data.audio import Waveform, content_hash, resample
 from ser_zoo.data.fingerprint import RATE, Copy, Fingerprint, find_copies, fingerprint
+from ser_zoo.data.recordings import decoded
 from ser_zoo.errors import AudioError, ProtocolError
 from ser_zoo.protocols import Leak, Protocol, Row, Split
 from ser_zoo.protocols.base import utterance_of
-from ser_zoo.threads import single_threads
 
 SCHEMA_VERSION = 1
 EXAMPLES = 5  # of a finding
@@ -117,25 +115,16 @@ def listen(utterances: Sequence[Utterance], skip_bad: bool = False) -> Sound:
         AudioError: a recording cannot be decoded and ``skip_bad`` is False.
     """
 
-    def describe(row: Utterance) -> tuple[float, str, Fingerprint] | str:
-        try:
-            waveform, rate = read_audio(row.path, row.start, row.end)
-        except AudioError as error:
-            if skip_bad:
-                return str(error)
-            raise
+    def describe(waveform: Waveform, rate: int) -> tuple[float, str, Fingerprint]:
         return len(waveform) / rate, content_hash(waveform), fingerprint(resample(waveform, rate, RATE))
 
     sound = Sound({}, {}, [], 0, {})
     prints: dict[str, Fingerprint] = {}
-    bar = tqdm(total=len(utterances), desc="listening", unit="file", leave=False, delay=0.5, disable=None)
-    with bar, single_threads() as pool:
-        for row, heard in zip(utterances, pool.map(describe, utterances), strict=True):
-            bar.update()
-            if isinstance(heard, str):
-                sound.bad[row.id] = heard
-            else:
-                sound.seconds[row.id], sound.content[row.id], prints[row.id] = heard
+    for row, heard in decoded(utterances, describe, skip_bad, "listening"):
+        if isinstance(heard, AudioError):
+            sound.bad[row.id] = str(heard)
+        else:
+            sound.seconds[row.id], sound.content[row.id], prints[row.id] = heard
     copies = [copy for copy in find_copies(prints) if sound.content[copy.first] != sound.content[copy.second]]
     return sound._replace(copies=copies, short=sum(not of_clip.comparable for of_clip in prints.values()))
 

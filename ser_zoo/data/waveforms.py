@@ -17,17 +17,15 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-from tqdm import tqdm
 
 from ser_zoo.cache import atomic_path, cache_root, no_room
 from ser_zoo.corpora.base import Utterance
-from ser_zoo.data.audio import Preparation, Waveform, content_hash, read_audio
+from ser_zoo.data.audio import Preparation, Waveform, content_hash
+from ser_zoo.data.recordings import decoded
 from ser_zoo.errors import AudioError, CorpusError
-from ser_zoo.threads import single_threads
 
 GIB = 2**30
 Index = dict[str, dict[str, Any]]
-CHUNK = 256  # recordings decoded ahead of the writer, which bounds the memory of the disk cache
 
 
 @dataclass
@@ -80,37 +78,20 @@ def load_waveforms(
     if cache == "disk":
         return _disk(utterances, preparation, cache_gib, skip_bad)
     arrays, content, bad, size = {}, {}, {}, 0
-    for utterance, loaded in _decoded(utterances, preparation, skip_bad):
-        if isinstance(loaded, str):
-            bad[utterance.id] = loaded
+    for utterance, loaded in _prepared(utterances, preparation, skip_bad):
+        if isinstance(loaded, AudioError):
+            bad[utterance.id] = str(loaded)
             continue
         arrays[utterance.id], content[utterance.id] = loaded
         size = _bounded(size + loaded[0].nbytes, cache_gib)
     return Waveforms(arrays, content, bad)
 
 
-def _decoded(
+def _prepared(
     utterances: Sequence[Utterance], preparation: Preparation, skip_bad: bool
-) -> Iterator[tuple[Utterance, tuple[Waveform, str] | str]]:
+) -> Iterator[tuple[Utterance, tuple[Waveform, str] | AudioError]]:
     """Each utterance with its waveform and content hash, or with the reason why it cannot be used."""
-
-    def load(utterance: Utterance) -> tuple[Waveform, str] | str:
-        try:
-            waveform, rate = read_audio(utterance.path, utterance.start, utterance.end)
-        except AudioError as error:
-            if skip_bad:
-                return str(error)
-            raise
-        return preparation(waveform, rate), content_hash(waveform)
-
-    bar = tqdm(total=len(utterances), desc="reading", unit="file", leave=False, delay=0.5, disable=None)
-    # Threads suffice: decoding and resampling run outside the interpreter's lock.
-    with bar, single_threads() as pool:
-        for start in range(0, len(utterances), CHUNK):
-            chunk = utterances[start : start + CHUNK]
-            for utterance, loaded in zip(chunk, pool.map(load, chunk), strict=True):
-                bar.update()
-                yield utterance, loaded
+    return decoded(utterances, lambda *recording: (preparation(*recording), content_hash(recording[0])), skip_bad, "reading")
 
 
 def _bounded(size: int, cache_gib: float) -> int:
@@ -159,9 +140,9 @@ def _write(path: Path, utterances: Sequence[Utterance], preparation: Preparation
     index: Index = {"spans": {}, "content": {}, "bad": {}}
     position = 0
     with path.open("wb") as file:
-        for utterance, loaded in _decoded(utterances, preparation, skip_bad):
-            if isinstance(loaded, str):
-                index["bad"][utterance.id] = loaded
+        for utterance, loaded in _prepared(utterances, preparation, skip_bad):
+            if isinstance(loaded, AudioError):
+                index["bad"][utterance.id] = str(loaded)
                 continue
             waveform, index["content"][utterance.id] = loaded
             file.write(waveform.tobytes())  # tofile would not say what is wrong with a full disk

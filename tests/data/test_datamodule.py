@@ -17,8 +17,7 @@ from torch.utils.data import DataLoader
 
 from ser_zoo.corpora import CORPORA, Utterance
 from ser_zoo.corpora.emo_db import EmoDB
-from ser_zoo.data import Batch, SERDataModule, read_audio
-from ser_zoo.data import waveforms as waveforms_module
+from ser_zoo.data import Batch, SERDataModule, read_audio, recordings
 from ser_zoo.data.augment import add_noise, raise_pitch, set_speed, variants
 from ser_zoo.data.datamodule import UtteranceDataset, collate, soft_targets
 from ser_zoo.errors import AudioError, CorpusError, LeakError, ProtocolError, SERZooError, SERZooWarning, UnknownNameError
@@ -143,7 +142,7 @@ def test_class_counts_are_in_the_order_of_the_labels(tmp_path: Path) -> None:
 
 
 def test_labels_need_no_decoding(small_emo_db: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delattr(waveforms_module, "read_audio")
+    monkeypatch.delattr(recordings, "read_audio")
     assert len(module(small_emo_db).labels) == 3
 
 
@@ -643,7 +642,7 @@ def test_a_fold_whose_speakers_are_missing_is_refused(tmp_path: Path) -> None:
 def test_another_fold_shares_what_is_decoded(small_emo_db: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     data = module(small_emo_db, augment_rows=["pitch"], crop_seconds=0.05, seed=4)
     list(data.train_dataloader())
-    monkeypatch.delattr(waveforms_module, "read_audio")
+    monkeypatch.delattr(recordings, "read_audio")
     other = data.for_fold(3)
     other.setup()
     assert other.waveforms is data.waveforms

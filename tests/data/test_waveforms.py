@@ -12,8 +12,7 @@ import soundfile
 
 from ser_zoo.corpora import Utterance
 from ser_zoo.corpora.emo_db import EmoDB
-from ser_zoo.data import Preparation, content_hash, read_audio
-from ser_zoo.data import waveforms as module
+from ser_zoo.data import Preparation, content_hash, read_audio, recordings
 from ser_zoo.data.waveforms import Waveforms, load_waveforms
 from ser_zoo.errors import AudioError, CorpusError
 from tests.releases import write_emo_db
@@ -81,7 +80,7 @@ def test_stretches_of_one_recording_are_kept_apart(rows: list[Utterance]) -> Non
 def test_more_recordings_than_are_decoded_ahead_keep_their_order(
     rows: list[Utterance], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "CHUNK", 3)
+    monkeypatch.setattr(recordings, "CHUNK", 3)
     loaded = load_waveforms(rows, AS_IT_IS)
     assert list(loaded) == [row.id for row in rows]
     assert all(np.array_equal(loaded[row.id], read_audio(row.path)[0]) for row in rows)
@@ -96,7 +95,7 @@ def test_a_second_run_decodes_nothing(rows: list[Utterance], cache: Path, monkey
     def fail(*_: object) -> None:
         raise AssertionError("decoded once more")
 
-    monkeypatch.setattr(module, "read_audio", fail)
+    monkeypatch.setattr(recordings, "read_audio", fail)
     assert same(load_waveforms(rows, AS_IT_IS, "disk"), first)
     assert files(cache) == [".f32", ".json"]
 
@@ -277,7 +276,7 @@ def test_an_interrupted_writing_leaves_nothing_that_looks_whole(
         return read_audio(path, *stretch)  # type: ignore[arg-type]
 
     with monkeypatch.context() as patch:
-        patch.setattr(module, "read_audio", interrupted)
+        patch.setattr(recordings, "read_audio", interrupted)
         with pytest.raises(error):
             load_waveforms(rows, AS_IT_IS, "disk")
     assert files(cache) == []
