@@ -28,13 +28,13 @@ import torch
 from common import RATE, SPEED, circumstances, fastest, in_words, output_file, positive
 from torch.nn import functional as F
 
+from ser_zoo.cache import write_json
 from ser_zoo.corpora import create_corpus
 from ser_zoo.data.audio import Preparation
 from ser_zoo.data.waveforms import load_waveforms
 from ser_zoo.encoders import EncoderOptions, FeatureStore, SpeechEncoder
 from ser_zoo.encoders.whisper import WhisperNetwork
 from ser_zoo.errors import EncoderError
-from ser_zoo.evaluation import write_json
 
 RESULT = SPEED / "extraction.json"
 

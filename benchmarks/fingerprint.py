@@ -25,11 +25,11 @@ import numpy as np
 import soundfile
 from common import circumstances, in_words, output_file, positive
 
+from ser_zoo.cache import write_json
 from ser_zoo.corpora import create_corpus
 from ser_zoo.data.audio import Preparation, Waveform, resample
 from ser_zoo.data.fingerprint import HOP, RATE, SIMILAR, SLACK, Fingerprint, candidates, find_copies, fingerprint, similarity
 from ser_zoo.data.waveforms import Waveforms, load_waveforms
-from ser_zoo.evaluation import write_json
 
 RESULT = Path(__file__).resolve().parent / "results" / "fingerprint.json"
 CLOSEST = 3  # similarities that are listed

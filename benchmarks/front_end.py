@@ -29,11 +29,11 @@ import numpy as np
 import soundfile
 from common import RATE, SPEED, circumstances, fastest, in_words, output_file, positive
 
+from ser_zoo.cache import write_json
 from ser_zoo.corpora import Utterance, create_corpus
 from ser_zoo.data import Preparation
 from ser_zoo.data.datamodule import collate
 from ser_zoo.data.waveforms import Waveforms, load_waveforms
-from ser_zoo.evaluation import write_json
 from ser_zoo.features import MFCC, FrontEnd, KeptFrames, rows_of
 from ser_zoo.models.co_attn import COEFFICIENTS, EMPHASIS, HOP, NarrowSpectrogram
 

@@ -26,7 +26,7 @@ import numpy as np
 import numpy.typing as npt
 from common import circumstances, fastest, in_words, output_file, positive
 
-from ser_zoo.evaluation import write_json
+from ser_zoo.cache import write_json
 from ser_zoo.evaluation.statistics import SIGNIFICANT, Interval, bootstrap_interval, compare_confusions, verdict
 
 RESULT = Path(__file__).resolve().parent / "results" / "intervals.json"

@@ -19,10 +19,9 @@ from typing import Any
 
 from common import SPEED, base_encoder, circumstances, in_words, machine, output_file, positive, recipe
 
-from ser_zoo.cache import atomic_path
+from ser_zoo.cache import atomic_path, write_json
 from ser_zoo.cli.fit import build_parser, model_arguments
 from ser_zoo.encoders import SpeechEncoder
-from ser_zoo.evaluation import write_json
 from ser_zoo.inference import profile
 from ser_zoo.models import create_model
 

@@ -47,10 +47,11 @@ from lightning.pytorch.profilers import SimpleProfiler
 from reference import CoAttnReference, CrossAttnReference
 from torch import Tensor, nn
 
+from ser_zoo.cache import write_json
 from ser_zoo.cli.fit import build_parser, model_arguments
 from ser_zoo.data import Batch, SERDataModule
 from ser_zoo.data.datamodule import collate
-from ser_zoo.evaluation import Run, run_fold, write_json
+from ser_zoo.evaluation import Run, run_fold
 from ser_zoo.models import create_model
 from ser_zoo.models.base import SERModule
 from ser_zoo.models.co_attn import ReleasedNetwork

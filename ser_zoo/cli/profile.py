@@ -10,11 +10,11 @@ from typing import Any
 from jsonargparse import Namespace
 from lightning.pytorch.cli import LightningArgumentParser
 
+from ser_zoo.cache import write_json
 from ser_zoo.cli.fit import add_model_arguments, expand_names, model_arguments, value_of
 from ser_zoo.cli.parser import Parser
 from ser_zoo.cli.tables import output_file, quiet_lightning, table
 from ser_zoo.errors import SERZooError
-from ser_zoo.evaluation import write_json
 from ser_zoo.inference import find_device, load_model, profile
 from ser_zoo.models import MODELS, create_model
 from ser_zoo.models.base import SERModule

@@ -6,12 +6,13 @@ import argparse
 from collections.abc import Sequence
 from typing import Any
 
+from ser_zoo.cache import write_json
 from ser_zoo.cli.fit import expand_names
 from ser_zoo.cli.report import corpus_text, protocol_text, show_metrics
 from ser_zoo.cli.tables import output_file, quiet_lightning
 from ser_zoo.data import SERDataModule
 from ser_zoo.errors import MismatchError
-from ser_zoo.evaluation import protocol_of, score_checkpoint, summarise, write_json
+from ser_zoo.evaluation import protocol_of, score_checkpoint, summarise
 from ser_zoo.inference import Checkpoint, check_identity, load_model, read_checkpoint
 
 DESCRIPTION = """Test a checkpoint on the test speakers it was trained to be tested on. Corpus, protocol and fold are taken from

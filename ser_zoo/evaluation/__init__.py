@@ -1,6 +1,5 @@
 """Metrics of a test, the result row that keeps them, and the run of a fold that makes it."""
 
-from ser_zoo.cache import write_json
 from ser_zoo.evaluation.folders import choose_root, fold_folder
 from ser_zoo.evaluation.processes import end_with_first, part_processes
 from ser_zoo.evaluation.result import (
@@ -42,6 +41,5 @@ __all__ = [
     "score_checkpoint",
     "summarise",
     "without_summary",
-    "write_json",
     "write_pooled",
 ]

@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from ser_zoo.evaluation import summarise, write_json
+from ser_zoo.cache import write_json
+from ser_zoo.evaluation import summarise
 from ser_zoo.evaluation.result import COLUMNS, PROBABILITY, SCHEMA
 from ser_zoo.metrics import confusion_matrix
 from ser_zoo.protocols import find_protocol
