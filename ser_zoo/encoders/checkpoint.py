@@ -147,9 +147,7 @@ def _load_speechbrain(folder: Path, source: str) -> Checkpoint:
     missing = [name for name in recipe.files if not (folder / name).is_file()]
     if missing and not Path(source).expanduser().is_dir():
         # In the hub's cache a folder has the name of the commit, which the weights must be of too.
-        found = _snapshot(source, folder.name, local=False, files=missing)
-        assert found is not None
-        folder = found
+        folder = _downloaded(source, folder.name, missing)
     encoder, description = recipe.load(folder)
     config = SimpleNamespace(model_type="speechbrain", description=description)
     extractor = SimpleNamespace(sampling_rate=recipe.sample_rate)
@@ -174,14 +172,12 @@ def locate(source: str, revision: str | None = None) -> Path:
             "it with --model.encoder."
         )
     for candidate in [revision] if revision else [None, *_cached_conversions(source)]:
-        cached = _snapshot(source, candidate, local=True)
+        cached = _cached(source, candidate)
         if cached is not None and _complete(cached):
             return cached
-    found = _snapshot(source, revision, local=False)
-    assert found is not None
+    found = _downloaded(source, revision)
     if not _complete(found) and revision is None and (converted := _conversion(source)):
-        found = _snapshot(source, converted, local=False)
-        assert found is not None
+        found = _downloaded(source, converted)
     return _checked(found, source)
 
 
@@ -196,16 +192,27 @@ def _model_type(folder: Path, source: str) -> str | None:
     return content.get("model_type") if isinstance(content, dict) else None
 
 
-def _snapshot(source: str, revision: str | None, local: bool, files: list[str] = FILES) -> Path | None:
-    """Folder of a repository's files; None if ``local`` and they are not in the cache."""
+def _cached(source: str, revision: str | None) -> Path | None:
+    """Folder of a repository in the local cache, whatever is there of it; None if nothing is."""
     from huggingface_hub import snapshot_download
 
     try:
-        folder = snapshot_download(source, revision=revision, allow_patterns=files, local_files_only=local, etag_timeout=10)
-        return Path(folder)
+        return Path(snapshot_download(source, revision=revision, local_files_only=True))
+    except Exception:  # as in _downloaded, and names that are none of a repository
+        return None
+
+
+def _downloaded(source: str, revision: str | None, files: list[str] = FILES) -> Path:
+    """Folder of a repository's files, which are downloaded where they are not in the local cache.
+
+    Raises:
+        EncoderError: the hub has no such repository or revision, or cannot be reached.
+    """
+    from huggingface_hub import snapshot_download
+
+    try:
+        return Path(snapshot_download(source, revision=revision, allow_patterns=files, etag_timeout=10))
     except Exception as error:  # which HTTP library's errors these are depends on huggingface_hub's version
-        if local:
-            return None
         status = getattr(getattr(error, "response", None), "status_code", None)
         at = f" at revision {revision}" if revision else ""
         if status in (401, 403, 404):
@@ -224,7 +231,7 @@ def _conversion(source: str) -> str | None:
 
     try:
         pulls = list(HfApi().get_repo_discussions(source, author=CONVERTER, discussion_type="pull_request"))
-    except Exception:  # as in _snapshot; without an answer the missing weights are the error to report
+    except Exception:  # as in _downloaded; without an answer the missing weights are the error to report
         return None
     return next((pull.git_reference for pull in pulls if pull.title == CONVERSION), None)
 

@@ -525,19 +525,17 @@ def test_a_repository_of_pickles_is_replaced_by_its_conversion(
 ) -> None:
     asked = []
 
-    def snapshot(source: str, revision: str | None, local: bool) -> Path | None:
-        asked.append((revision, local))
-        if local:
-            return None
+    def downloaded(source: str, revision: str | None) -> Path:
+        asked.append(revision)
         folder = tiny_encoder(tmp_path / (revision or "main").replace("/", "-"), "hubert")
         if revision is None:
             (folder / "model.safetensors").unlink()
         return folder
 
-    monkeypatch.setattr(loading, "_snapshot", snapshot)
+    monkeypatch.setattr(loading, "_downloaded", downloaded)
     monkeypatch.setattr(loading, "_conversion", lambda source: "refs/pr/7")
     assert SpeechEncoder("someone/thing").depth == BLOCKS
-    assert asked == [(None, True), (None, False), ("refs/pr/7", False)]
+    assert asked == [None, "refs/pr/7"]
     monkeypatch.setattr(loading, "_conversion", lambda source: None)
     with pytest.raises(EncoderError, match="no safetensors weights"):
         SpeechEncoder("someone/thing")
@@ -553,7 +551,8 @@ def holding(folder: Path, *files: str) -> Path:
 
 def test_no_conversion_stands_in_for_a_revision_that_is_asked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folders = {"v1": holding(tmp_path / "v1"), "refs/pr/7": holding(tmp_path / "7", "model.safetensors")}
-    monkeypatch.setattr(loading, "_snapshot", lambda source, revision, local: folders[revision])
+    monkeypatch.setattr(loading, "_cached", lambda source, revision: folders[revision])
+    monkeypatch.setattr(loading, "_downloaded", lambda source, revision: folders[revision])
     monkeypatch.setattr(loading, "_conversion", lambda source: "refs/pr/7")
     with pytest.raises(EncoderError, match="no safetensors weights"):
         loading.locate("someone/thing", "v1")
@@ -566,7 +565,8 @@ def test_of_the_pull_requests_of_the_hubs_bot_the_conversion_to_safetensors_is_t
     titles = {"refs/pr/3": "Adding ONNX file of this model", "refs/pr/7": loading.CONVERSION}
     pulls = [SimpleNamespace(git_reference=reference, title=title) for reference, title in titles.items()]
     monkeypatch.setattr("huggingface_hub.HfApi.get_repo_discussions", lambda *_, **__: iter(pulls))
-    monkeypatch.setattr(loading, "_snapshot", lambda source, revision, local: None if local else folders.get(revision))
+    monkeypatch.setattr(loading, "_cached", lambda source, revision: None)
+    monkeypatch.setattr(loading, "_downloaded", lambda source, revision: folders[revision])
     assert loading.locate("someone/thing") == folders["refs/pr/7"]
 
 
@@ -574,13 +574,14 @@ def test_a_cached_repository_that_lacks_a_part_of_its_weights_is_asked_for_again
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     parts = ("model-1.safetensors", "model-2.safetensors")
-    folders = {True: holding(tmp_path / "cached", parts[0]), False: holding(tmp_path / "hub", *parts)}
-    for folder in folders.values():
+    kept, whole = holding(tmp_path / "cached", parts[0]), holding(tmp_path / "hub", *parts)
+    for folder in (kept, whole):
         (folder / "model.safetensors.index.json").write_text(json.dumps({"weight_map": dict(zip("ab", parts, strict=True))}))
-    monkeypatch.setattr(loading, "_snapshot", lambda source, revision, local: folders[local])
-    assert loading.locate("someone/thing") == folders[False]
-    (folders[True] / parts[1]).touch()
-    assert loading.locate("someone/thing") == folders[True]
+    monkeypatch.setattr(loading, "_cached", lambda source, revision: kept)
+    monkeypatch.setattr(loading, "_downloaded", lambda source, revision: whole)
+    assert loading.locate("someone/thing") == whole
+    (kept / parts[1]).touch()
+    assert loading.locate("someone/thing") == kept
 
 
 def test_a_folder_may_be_written_from_the_home_of_the_user(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -283,18 +283,18 @@ def test_weights_on_the_hub_are_fetched_with_the_commit_of_the_description(
     weights = {name: (folder / name).read_bytes() for name in ("model.ckpt", "normalizer.ckpt")}
     asked = []
 
-    def snapshot(source: str, revision: str | None, local: bool, files: object = None) -> Path | None:
-        asked.append((revision, local, files))
+    def downloaded(source: str, revision: str | None, files: object = None) -> Path:
+        asked.append((revision, files))
         if files is not None:
             for name, content in weights.items():
                 (folder / name).write_bytes(content)
-        return None if local else folder
+        return folder
 
     for name in weights:
         (folder / name).unlink()
-    monkeypatch.setattr(loading, "_snapshot", snapshot)
+    monkeypatch.setattr(loading, "_downloaded", downloaded)
     assert torch.equal(alone(SpeechEncoder("someone/thing"), clips[1]), alone(SpeechEncoder(folders["conformer"]), clips[1]))
-    assert asked == [(None, True, None), (None, False, None), ("a" * 40, False, ["model.ckpt", "normalizer.ckpt"])]
+    assert asked == [(None, None), ("a" * 40, ["model.ckpt", "normalizer.ckpt"])]
 
 
 # What could run code, does not.
