@@ -112,7 +112,7 @@ def _run(argv: Sequence[str]) -> int:
 
     if options.dry_run:
         left = remaining(run, known, jobs)
-        table([{"cell": cell.id, "state": states[cell.id][0], "why": states[cell.id][1] or None} for cell in cells])
+        table([{"cell": id, "state": state, "why": why or None} for id, (state, why) in states.items()])
         counts = Counter(state for state, _ in states.values())
         time = "of unknown duration" if left is None else f"about {words(left)} with {jobs} at once"
         print(f"{', '.join(f'{count} {state}' for state, count in counts.items())}. To be run: {len(run)} cells, {time}.")
