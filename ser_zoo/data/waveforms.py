@@ -91,7 +91,11 @@ def _prepared(
     utterances: Sequence[Utterance], preparation: Preparation, skip_bad: bool
 ) -> Iterator[tuple[Utterance, tuple[Waveform, str] | AudioError]]:
     """Each utterance with its waveform and content hash, or with the reason why it cannot be used."""
-    return decoded(utterances, lambda *recording: (preparation(*recording), content_hash(recording[0])), skip_bad, "reading")
+
+    def prepare(waveform: Waveform, rate: int) -> tuple[Waveform, str]:
+        return preparation(waveform, rate), content_hash(waveform)
+
+    return decoded(utterances, prepare, skip_bad, "reading")
 
 
 def _bounded(size: int, cache_gib: float) -> int:
