@@ -6,7 +6,7 @@ import logging
 import math
 import os
 import zlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Literal, get_args
 
 import lightning as L
@@ -436,7 +436,7 @@ class SERDataModule(L.LightningDataModule):
             **alone,
         )
         # The sampler gives whole batches, so the loader must not batch again.
-        return DataLoader(
+        return _Loader(
             dataset,
             batch_size=None,
             sampler=sampler,
@@ -546,6 +546,17 @@ class UtteranceDataset(Dataset[Batch]):
         if "noise" in variant:
             waveform = add_noise(waveform, generator)
         return self.augmenter(waveform, chosen, generator) if self.augmenter else waveform
+
+
+class _Loader(DataLoader[Batch]):
+    """Its workers begin when the first batch is asked for.
+
+    Lightning makes the iterator of a training before it names the epoch, so that after a checkpoint workers would begin with
+    batches of another one.
+    """
+
+    def __iter__(self) -> Iterator[Batch]:  # type: ignore[override]  # torch names its private class
+        yield from super().__iter__()
 
 
 @rank_zero_only

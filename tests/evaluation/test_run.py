@@ -34,7 +34,7 @@ from lightning.pytorch.trainer.states import TrainerStatus
 from lightning.pytorch.utilities import rank_zero_only
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 
-from ser_zoo.data import SERDataModule
+from ser_zoo.data import Batch, SERDataModule
 from ser_zoo.errors import InterruptedRunError, LeakError, RunError, SERZooError, SERZooWarning
 from ser_zoo.evaluation import Run, folders, processes, read_result, run_fold, run_folds, score_checkpoint, summarise
 from ser_zoo.evaluation import run as room
@@ -76,6 +76,35 @@ def test_a_run_without_patience_stops_at_the_first_epoch_that_is_no_better(
         assert row is not None
         assert (row["selection"]["epoch"], row["selection"]["epochs"]) == (0, epochs)
         (tmp_path / "result.json").unlink()
+
+
+class Heard(Callback):
+    """Notes each batch of the training: epoch, utterances, and the sum of their samples, by which augmentation is told."""
+
+    def __init__(self) -> None:
+        self.batches: list[tuple[int, list[str], float]] = []
+
+    def on_train_batch_start(self, trainer: L.Trainer, pl_module: L.LightningModule, batch: Batch, batch_idx: int) -> None:
+        self.batches.append((trainer.current_epoch, batch.ids, float(batch.waveforms.sum())))
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_a_run_that_goes_on_hears_what_it_would_have_heard(workers: int, small_emo_db: Path, tmp_path: Path) -> None:
+    """Whoever makes the batches: Lightning has workers begin before it says with which epoch it goes on."""
+    data = small_data(small_emo_db, sample_rate=16_000, num_workers=workers, augment=["noise"])
+
+    def heard(epochs: int, folder: str) -> list[tuple[int, list[str], float]]:
+        witness = Heard()
+        trainer = {**QUIET, "max_epochs": epochs, "callbacks": witness}
+        run = Run("mfcc_stats", {"optim": Optim(lr=0.01)}, trainer, seed=3, monitor="last")
+        assert run_fold(run, data, tmp_path / folder, resume=True) is not None
+        (tmp_path / folder / "result.json").unlink()
+        return witness.batches
+
+    whole = heard(3, "whole")
+    assert heard(2, "part") + heard(3, "part") == whole
+    assert [epoch for epoch, *_ in whole[:: len(whole) // 3]] == [0, 1, 2]
+    assert whole[0][1:] != whole[len(whole) // 3][1:]
 
 
 class EndAfterFirst(Callback):
