@@ -191,8 +191,12 @@ def frame_mask(lengths: Tensor, frames: int) -> Tensor:
 
 
 def _all_valid(counts: Tensor, frames: int) -> bool:
-    """Whether none of ``frames`` is beyond its clip's end; False where to ask would wait for a device."""
-    return counts.device.type == "cpu" and bool((counts == frames).all())
+    """Whether none of ``frames`` is beyond its clip's end.
+
+    False where to ask would wait for a device, or break a graph that is being captured, or put the answer into it.
+    """
+    captured = torch.compiler.is_compiling() or torch.jit.is_tracing()  # type: ignore[attr-defined, no-untyped-call]
+    return not captured and counts.device.type == "cpu" and bool((counts == frames).all())
 
 
 def normalise_per_clip(frames: Frames) -> Frames:

@@ -134,6 +134,15 @@ def test_a_loud_end_does_not_raise_the_floor_when_padding_follows(module: nn.Mod
     torch.testing.assert_close(frames.values[0, : frames.lengths[0]], alone(module, waveform), atol=1e-4, rtol=1e-4)
 
 
+def test_a_graph_is_captured_whole_and_holds_for_padded_batches_too(module: nn.Module) -> None:
+    """Of a clip by itself nothing is masked, which must not become a part of the graph."""
+    torch.compiler.reset()
+    captured = torch.compile(module, backend="eager", fullgraph=True)
+    for clips in ([clip(8_000)], [clip(8_000), clip(5_999, 1)]):
+        given = padded(clips)
+        torch.testing.assert_close(captured(*given), module(*given), atol=1e-4, rtol=1e-4)
+
+
 # Frames.
 
 
